@@ -1,0 +1,168 @@
+#include "activations.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Where one tensor is: in v, or in the file at `at`. */
+struct place {
+	struct ort_value *v;
+	struct ort_info info;
+	off_t at;
+};
+
+struct activations {
+	struct ort *o;
+	int64_t batches, budget, held, spilled;
+	struct place **by_value; /* [values], each [batches] or NULL */
+	int values;
+	int fd;                  /* of the spill file; -1 until it is needed */
+	off_t end;
+};
+
+struct activations *activations_new(struct ort *o, int values, int64_t batches, int64_t budget_bytes, struct err *e)
+{
+	struct activations *a = calloc(1, sizeof *a);
+	if (a)
+		a->by_value = calloc((size_t)values + 1, sizeof *a->by_value);
+	if (!a || !a->by_value) {
+		free(a);
+		err_nomem(e, "activations");
+		return NULL;
+	}
+	a->o = o;
+	a->values = values;
+	a->batches = batches;
+	a->budget = budget_bytes;
+	a->fd = -1;
+	return a;
+}
+
+void activations_free(struct activations *a)
+{
+	if (!a)
+		return;
+	for (int v = 0; v < a->values; v++)
+		activations_drop(a, v);
+	free(a->by_value);
+	if (a->fd >= 0)
+		(void)close(a->fd);
+	free(a);
+}
+
+/* ---- the file ---- */
+
+static int open_spill(struct activations *a, struct err *e)
+{
+	const char *dir = getenv("TMPDIR");
+	if (!dir || !*dir)
+		dir = "/var/tmp";
+	a->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return a->fd < 0 ? err_errno(e, errno, "a file for activations in %s", dir) : 0;
+}
+
+static int write_all(int fd, const char *p, size_t n, off_t at, struct err *e)
+{
+	while (n) {
+		ssize_t k = pwrite(fd, p, n, at);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return err_errno(e, k < 0 ? errno : EIO, "writing activations");
+		p += k;
+		at += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+static int read_all(int fd, char *p, size_t n, off_t at, struct err *e)
+{
+	while (n) {
+		ssize_t k = pread(fd, p, n, at);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return err_errno(e, k < 0 ? errno : EIO, "reading activations");
+		p += k;
+		at += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+static int spill(struct activations *a, struct place *p, struct err *e)
+{
+	if (a->fd < 0 && open_spill(a, e))
+		return -1;
+	if (write_all(a->fd, ort_value_data(a->o, p->v), p->info.bytes, a->end, e))
+		return -1;
+	ort_value_free(a->o, p->v);
+	p->v = NULL;
+	p->at = a->end;
+	a->end += (off_t)p->info.bytes;
+	a->spilled += (int64_t)p->info.bytes;
+	return 0;
+}
+
+/* ---- values ---- */
+
+int activations_put_take(struct activations *a, int value, int64_t batch, struct ort_value *v, struct err *e)
+{
+	if (!a->by_value[value])
+		a->by_value[value] = calloc((size_t)a->batches, sizeof **a->by_value);
+	struct place *p = a->by_value[value] ? &a->by_value[value][batch] : NULL;
+	if (!p || ort_value_info(a->o, v, &p->info, e)) {
+		ort_value_free(a->o, v);
+		return p ? -1 : err_nomem(e, "activations");
+	}
+	p->v = v;
+	if (p->info.bytes && a->held + (int64_t)p->info.bytes > a->budget)
+		return spill(a, p, e);
+	a->held += (int64_t)p->info.bytes;
+	return 0;
+}
+
+struct ort_value *activations_get(struct activations *a, int value, int64_t batch, struct err *e)
+{
+	const struct place *p = &a->by_value[value][batch];
+	if (p->v)
+		return p->v;
+	struct ort_value *v = ort_tensor_new(a->o, p->info.elem_type, p->info.rank, p->info.shape, e);
+	if (v && read_all(a->fd, ort_value_data(a->o, v), p->info.bytes, p->at, e)) {
+		ort_value_free(a->o, v);
+		v = NULL;
+	}
+	return v;
+}
+
+void activations_done(struct activations *a, int value, int64_t batch, struct ort_value *v)
+{
+	if (v && a->by_value[value][batch].v != v)
+		ort_value_free(a->o, v);
+}
+
+void activations_info(const struct activations *a, int value, int64_t batch, struct ort_info *info)
+{
+	*info = a->by_value[value][batch].info;
+}
+
+void activations_drop(struct activations *a, int value)
+{
+	struct place *places = a->by_value[value];
+	for (int64_t b = 0; places && b < a->batches; b++) {
+		if (places[b].v)
+			a->held -= (int64_t)places[b].info.bytes;
+		else if (places[b].info.bytes) /* keeps the file small where the file system can; no harm where not */
+			(void)fallocate(a->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, places[b].at, (off_t)places[b].info.bytes);
+		ort_value_free(a->o, places[b].v);
+	}
+	free(places);
+	a->by_value[value] = NULL;
+}
+
+int64_t activations_spilled(const struct activations *a)
+{
+	return a->spilled;
+}

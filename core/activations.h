@@ -1,0 +1,31 @@
+#ifndef SEQMSE_ACTIVATIONS_H
+#define SEQMSE_ACTIVATIONS_H
+
+/* The tensors that live between two stages, one for each batch: kept in memory up to a budget, beyond it in an unlinked file in $TMPDIR or
+ * /var/tmp, whose space is given back as values are dropped. Tensors of strings and sequences always stay in memory. */
+
+#include "err.h"
+#include "ort.h"
+
+#include <stdint.h>
+
+struct activations;
+
+struct activations *activations_new(struct ort *o, int values, int64_t batches, int64_t budget_bytes, struct err *e);
+void activations_free(struct activations *a);
+
+/* Takes v over, also when it fails. A value is put once a batch. */
+int activations_put_take(struct activations *a, int value, int64_t batch, struct ort_value *v, struct err *e);
+
+/* A value as it was put; give it back with activations_done() before it is dropped. NULL on error. */
+struct ort_value *activations_get(struct activations *a, int value, int64_t batch, struct err *e);
+void activations_done(struct activations *a, int value, int64_t batch, struct ort_value *v);
+
+/* What the value of that batch is. */
+void activations_info(const struct activations *a, int value, int64_t batch, struct ort_info *info);
+
+void activations_drop(struct activations *a, int value);
+
+int64_t activations_spilled(const struct activations *a); /* bytes written to the file so far */
+
+#endif

@@ -1,0 +1,30 @@
+#ifndef SEQMSE_FEED_H
+#define SEQMSE_FEED_H
+
+/* Where a batch's values come from: graph inputs out of the calibration set (read anew each time), all others out of the
+ * activations. */
+
+#include "activations.h"
+#include "calib.h"
+#include "onnx_edit.h"
+#include "onnx_model.h"
+#include "ort.h"
+
+struct feed {
+	const struct onnx_model *m;
+	struct ort *ort;
+	struct calib *calib;       /* its inputs are the model's, in the model's order */
+	struct activations *acts;
+};
+
+/* The value for a batch, given back with feed_done(). NULL on error. */
+struct ort_value *feed_get(const struct feed *f, int value, int64_t batch, struct err *e);
+void feed_done(const struct feed *f, int value, int64_t batch, struct ort_value *v);
+
+/* What a sub-model must be told of the value: dimensions that differ between batches are unknown. */
+int feed_describe(const struct feed *f, int value, struct onnx_feed *out, struct err *e);
+
+/* The numbers of a float or float16 tensor: its own memory, or *copy (malloc'ed, the caller's to free; else NULL). */
+const float *feed_floats(const struct feed *f, struct ort_value *v, struct ort_info *info, float **copy, struct err *e);
+
+#endif

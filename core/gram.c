@@ -1,0 +1,261 @@
+#include "gram.h"
+
+#include "gemm.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Three ways to share the work, chosen by shape:
+ *   many groups: a tile of work is a group; small matrices, each summed by one thread.
+ *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end.
+ *   one large matrix: run by run, a tile of work is a block of its rows. */
+enum { LANES = 8, LARGE = 192, ROW_BLOCK = 96, POSITIONS = 1024, SMALL = 32 };
+
+struct gram {
+	int64_t groups, k;
+	struct tiles *tiles;
+	int64_t sums;       /* matrices in sum: groups, lanes, or 1 */
+	double *sum;        /* [sums][k][k], upper triangle */
+	float *part;        /* [k][k], the current run's sum where there is one large matrix, then the float copy */
+	float **room;       /* [threads], vectors */
+	float **scratch;    /* [threads], k*k */
+	int64_t room_len;
+	bool large;
+};
+
+struct gram *gram_new(int64_t groups, int64_t fan_in, struct tiles *tiles, struct err *e)
+{
+	struct gram *g = calloc(1, sizeof *g);
+	if (!g) {
+		err_nomem(e, "a Gram matrix");
+		return NULL;
+	}
+	size_t square = (size_t)fan_in * (size_t)fan_in;
+	g->groups = groups;
+	g->k = fan_in;
+	g->tiles = tiles;
+	g->large = groups == 1 && fan_in >= LARGE;
+	g->sums = groups > 1 ? groups : g->large ? 1 : LANES;
+	g->sum = calloc((size_t)g->sums * square, sizeof *g->sum);
+	g->room = calloc((size_t)tiles_threads(tiles), sizeof *g->room);
+	g->scratch = calloc((size_t)tiles_threads(tiles), sizeof *g->scratch);
+	bool ok = g->sum && g->room && g->scratch;
+	if (ok && g->large)
+		ok = (g->part = malloc(square * sizeof *g->part)) != NULL;
+	for (int i = 0; ok && !g->large && i < tiles_threads(tiles); i++)
+		ok = (g->scratch[i] = malloc(square * sizeof(float))) != NULL;
+	if (!ok) {
+		err_nomem(e, "a Gram matrix");
+		gram_free(g);
+		return NULL;
+	}
+	return g;
+}
+
+void gram_free(struct gram *g)
+{
+	if (!g)
+		return;
+	for (int i = 0; i < tiles_threads(g->tiles); i++) {
+		if (g->room)
+			free(g->room[i]);
+		if (g->scratch)
+			free(g->scratch[i]);
+	}
+	free(g->room);
+	free(g->scratch);
+	free(g->sum);
+	free(g->part);
+	free(g);
+}
+
+/* Room for the vectors of a tile: one for each thread, or one for all where all work on the same tile. */
+static int reserve(struct gram *g, const struct patches *p, struct err *e)
+{
+	int64_t need = g->k * POSITIONS;
+	if (!patches_copies(p) || g->room_len >= need)
+		return 0;
+	for (int i = 0; i < (g->large ? 1 : tiles_threads(g->tiles)); i++) {
+		free(g->room[i]);
+		g->room[i] = malloc((size_t)need * sizeof(float));
+		if (!g->room[i])
+			return err_nomem(e, "a Gram matrix");
+	}
+	g->room_len = need;
+	return 0;
+}
+
+/* Rows r0 .. r1-1 of the upper triangle of G: out[r][j] = beta * out + sum_t x_r x_j, j >= r0. */
+static void product(const struct patch_tile *t, int64_t k, int64_t r0, int64_t r1, float beta, float *out)
+{
+	if (t->by_k)
+		gemm(false, true, r1 - r0, k - r0, t->count, t->data + r0 * t->ld, t->ld, t->data + r0 * t->ld, t->ld, beta, out + r0 * k + r0, k);
+	else
+		gemm(true, false, r1 - r0, k - r0, t->count, t->data + r0, t->ld, t->data + r0, t->ld, beta, out + r0 * k + r0, k);
+}
+
+/* The plain product for small matrices, where BLAS costs more than it gives: 16 partial sums an entry, which the compiler
+ * puts side by side in registers. */
+static void small_product(const struct patch_tile *t, int64_t k, double *sum)
+{
+	enum { W = 16 };
+	for (int64_t i = 0; i < k; i++)
+		for (int64_t j = i; j < k; j++) {
+			const float *a = t->data + i * t->ld, *b = t->data + j * t->ld;
+			float acc[W] = {0};
+			double tail = 0;
+			int64_t n = 0;
+			for (; n + W <= t->count; n += W)
+				for (int l = 0; l < W; l++)
+					acc[l] += a[n + l] * b[n + l];
+			for (; n < t->count; n++)
+				tail += (double)a[n] * (double)b[n];
+			for (int l = 0; l < W; l++)
+				tail += (double)acc[l];
+			sum[i * k + j] += tail;
+		}
+}
+
+static void add_upper(const float *part, int64_t k, int64_t r0, int64_t r1, double *sum)
+{
+	for (int64_t i = r0; i < r1; i++)
+		for (int64_t j = i; j < k; j++)
+			sum[i * k + j] += (double)part[i * k + j];
+}
+
+/* ---- many groups, and one small matrix ---- */
+
+struct adding {
+	struct gram *g;
+	const struct patches *p;
+	const float *x;
+	int64_t first, count; /* of the current tile of vectors, where all threads work on one */
+	bool start;           /* of a run */
+	struct patch_tile tile;
+};
+
+static int64_t min64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Adds vectors first .. first+count-1 of a group to a sum, with this thread's room. */
+static void add_positions(const struct adding *a, int64_t group, int64_t first, int64_t count, double *sum, int thread)
+{
+	struct gram *g = a->g;
+	struct patch_tile t = patches_tile(a->p, a->x, group, first, count, 0, g->k, g->room[thread]);
+	if (t.by_k && g->k <= SMALL) {
+		small_product(&t, g->k, sum);
+		return;
+	}
+	for (int64_t r = 0; r < g->k; r += ROW_BLOCK)
+		product(&t, g->k, r, min64(r + ROW_BLOCK, g->k), 0, g->scratch[thread]);
+	add_upper(g->scratch[thread], g->k, 0, g->k, sum);
+}
+
+static void add_group(void *ctx, int group, int thread)
+{
+	const struct adding *a = ctx;
+	double *sum = a->g->sum + group * a->g->k * a->g->k;
+	for (int64_t first = 0; first < a->p->positions; first += POSITIONS)
+		add_positions(a, group, first, min64(POSITIONS, a->p->positions - first), sum, thread);
+}
+
+static void add_lane(void *ctx, int lane, int thread)
+{
+	const struct adding *a = ctx;
+	double *sum = a->g->sum + lane * a->g->k * a->g->k;
+	for (int64_t first = lane * POSITIONS; first < a->p->positions; first += LANES * POSITIONS)
+		add_positions(a, 0, first, min64(POSITIONS, a->p->positions - first), sum, thread);
+}
+
+/* ---- one large matrix ---- */
+
+static void gather_rows(void *ctx, int block, int thread)
+{
+	struct adding *a = ctx;
+	(void)thread;
+	int64_t k0 = block * ROW_BLOCK, k1 = min64(k0 + ROW_BLOCK, a->g->k);
+	(void)patches_tile(a->p, a->x, 0, a->first, a->count, k0, k1, a->g->room[0]);
+}
+
+static void add_rows(void *ctx, int block, int thread)
+{
+	const struct adding *a = ctx;
+	(void)thread;
+	int64_t r0 = block * ROW_BLOCK, r1 = min64(r0 + ROW_BLOCK, a->g->k);
+	product(&a->tile, a->g->k, r0, r1, a->start ? 0 : 1, a->g->part);
+}
+
+static void flush_rows(void *ctx, int block, int thread)
+{
+	const struct adding *a = ctx;
+	(void)thread;
+	int64_t r0 = block * ROW_BLOCK, r1 = min64(r0 + ROW_BLOCK, a->g->k);
+	add_upper(a->g->part, a->g->k, r0, r1, a->g->sum);
+}
+
+static void add_large(struct adding *a)
+{
+	struct gram *g = a->g;
+	int blocks = (int)((g->k + ROW_BLOCK - 1) / ROW_BLOCK);
+	int64_t run = 0;
+	for (a->first = 0; a->first < a->p->positions; a->first += a->count) {
+		a->count = min64(POSITIONS, a->p->positions - a->first);
+		if (patches_copies(a->p))
+			tiles_run(g->tiles, blocks, gather_rows, a);
+		a->tile = patches_tile(a->p, a->x, 0, a->first, a->count, 0, 0, g->room[0]);
+		a->start = run == 0;
+		tiles_run(g->tiles, blocks, add_rows, a);
+		run += a->count;
+		if (run >= GRAM_RUN) {
+			tiles_run(g->tiles, blocks, flush_rows, a);
+			run = 0;
+		}
+	}
+	if (run)
+		tiles_run(g->tiles, blocks, flush_rows, a);
+}
+
+int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e)
+{
+	struct adding a = {.g = g, .p = p, .x = x};
+	if (reserve(g, p, e))
+		return -1;
+	if (g->large)
+		add_large(&a);
+	else if (g->groups > 1)
+		tiles_run(g->tiles, (int)g->groups, add_group, &a);
+	else
+		tiles_run(g->tiles, LANES, add_lane, &a);
+	return 0;
+}
+
+/* ---- the end ---- */
+
+void gram_finish(struct gram *g)
+{
+	int64_t square = g->k * g->k;
+	for (int64_t lane = 1; g->groups == 1 && lane < g->sums; lane++)
+		for (int64_t i = 0; i < square; i++)
+			g->sum[i] += g->sum[lane * square + i];
+}
+
+const double *gram_group(const struct gram *g, int64_t group)
+{
+	return g->sum + group * g->k * g->k;
+}
+
+const float *gram_group_float(struct gram *g, int64_t group, struct err *e)
+{
+	const double *sum = gram_group(g, group);
+	if (!g->part && !(g->part = malloc((size_t)(g->k * g->k) * sizeof *g->part))) {
+		err_nomem(e, "a Gram matrix");
+		return NULL;
+	}
+	for (int64_t i = 0; i < g->k; i++)
+		for (int64_t j = i; j < g->k; j++)
+			g->part[i * g->k + j] = g->part[j * g->k + i] = (float)sum[i * g->k + j];
+	return g->part;
+}

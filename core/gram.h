@@ -1,0 +1,34 @@
+#ifndef SEQMSE_GRAM_H
+#define SEQMSE_GRAM_H
+
+/* The Gram matrix of a layer's input vectors: for each group, G = sum over all positions of x x^T, fan_in x fan_in. With it the squared error that a
+ * change d of a weight vector makes in the output, summed over all positions, is d^T G d, whatever the number of positions.
+ *
+ * Products are summed in float over at most GRAM_RUN positions, those sums in double; each in an order that the shapes fix. So an entry's relative rounding error is about
+ * that of a float sum of GRAM_RUN numbers.
+ */
+
+#include "err.h"
+#include "patches.h"
+#include "tiles.h"
+
+#include <stdint.h>
+
+enum { GRAM_RUN = 4096 };
+
+struct gram;
+
+struct gram *gram_new(int64_t groups, int64_t fan_in, struct tiles *tiles, struct err *e);
+void gram_free(struct gram *g);
+
+/* Adds a batch. p is the same layer's in every batch (sizes may differ). */
+int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e);
+
+/* Ends adding. After it: */
+void gram_finish(struct gram *g);
+const double *gram_group(const struct gram *g, int64_t group); /* [fan_in][fan_in]; only entries (i, j) with j >= i are set */
+
+/* The whole matrix of one group as floats, [fan_in][fan_in]; overwritten by the next call. NULL: no memory. */
+const float *gram_group_float(struct gram *g, int64_t group, struct err *e);
+
+#endif

@@ -1,0 +1,61 @@
+#include "quant.h"
+
+#include <float.h>
+#include <math.h>
+
+/* Formulas: quant.h; facts about the reference's arithmetic that they do not show are said where they matter. */
+
+static const double largest = 0.99 * (double)FLT_MAX;
+
+static double clamp(double x, double lo, double hi)
+{
+	return x < lo ? lo : x > hi ? hi : x;
+}
+
+struct quant_grid quant_minmax(float lo, float hi, struct quant_mode mode)
+{
+	double m = clamp((double)lo, -largest, 0), M = clamp((double)hi, 0, largest);
+	double n = (double)((1u << mode.bw) - 1u - (mode.symmetric && mode.strict_symmetric));
+	double eps = fmin(0x1p-23, 0.01 / n);
+	struct quant_grid g;
+	if (mode.symmetric && !(mode.unsigned_symmetric && m >= 0)) {
+		double p = floor(n / 2), q = n - p;
+		g.delta = fmax(fmax(M / (n == 3 ? p + 1 : p), -m / q), eps);
+		g.offset = -q;
+	} else {
+		g.delta = fmax((M - m) / n, eps);
+		g.offset = clamp(round(m / g.delta), -n, 0);
+	}
+	if (g.offset < 0)
+		g.delta = fmin(g.delta, -largest / g.offset);
+	if (g.offset + n > 0)
+		g.delta = fmin(g.delta, largest / (g.offset + n));
+	g.min = g.delta * g.offset;
+	g.max = g.delta * (g.offset + n);
+	return g;
+}
+
+struct quant_grid quant_candidate(struct quant_grid start, int i, int count, struct quant_mode mode)
+{
+	float lo = (float)start.min / (float)count, hi = (float)start.max / (float)count;
+	return quant_minmax(lo * (float)(i + 1), hi * (float)(i + 1), mode);
+}
+
+/* Round half away from zero of a number that is not negative and below 2^24: exact, where floor(x + 0.5) is not. */
+static float round_up_half(float v)
+{
+	float t = (float)(int)v;
+	return v - t >= 0.5f ? t + 1.0f : t;
+}
+
+void quant_fake(struct quant_grid grid, size_t n, const float *in, size_t in_stride, float *out, size_t out_stride)
+{
+	const float lo = (float)grid.min, hi = (float)grid.max, d = (float)grid.delta, o = (float)grid.offset;
+	for (size_t i = 0; i < n; i++) {
+		float v = in[i * in_stride];
+		v = v >= lo ? v : lo; /* also NaN */
+		v = v <= hi ? v : hi;
+		float q = round_up_half(v / d - o);
+		out[i * out_stride] = d * (q + o);
+	}
+}
