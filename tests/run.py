@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Runs the tests and sums them up; the last line is `N passed, N failed`.
+
+    tests/run.py [--build build] [part ...]
+
+Parts, all of them when none is named:
+    unit          every tests/unit/test_*.c, a program in BUILD/tests (cmocka, read as TAP)
+    fuzz          the committed corpora of tests/fuzz/corpus/NAME, replayed through BUILD/tests/replay_NAME
+    cli           pytest over tests/cli, tests/http, ...: whatever folders of PYTEST_FOLDERS there are
+    golden-small  the sample in tests/data against the reference's encodings beside it
+    golden        the models in $SEQMSED_SHARED (default ../shared) against the reference's results there
+
+A part whose subject is not there (no folder, no ../shared) says so and counts nothing. Programs of the asan and tsan builds are
+run with the suppressions in tests/*.supp. Only the standard library is used; what a part needs, its folder's README says.
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+PARTS = ("unit", "fuzz", "cli", "golden-small", "golden")
+PYTEST_FOLDERS = ("tests/cli", "tests/http")
+UNIT_SECONDS = 600
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, what, passed, failed, skipped=0, seconds=None, output=""):
+        """Counts a group of tests, prints its line, and, when something failed, what it printed."""
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        words = [f"{passed} passed"] + [f"{n} {w}" for n, w in ((failed, "FAILED"), (skipped, "skipped")) if n]
+        print(f"  {what:<40} {', '.join(words)}" + (f"  ({seconds:.1f} s)" if seconds and seconds >= 1 else ""))
+        if failed and output:
+            print("    | " + "\n    | ".join(output.rstrip().splitlines()[-60:]))
+        sys.stdout.flush()
+
+
+def environment(build):
+    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SEQMSED=str(TOP / build / "seqmsed"), SEQMSED_BUILD=str(TOP / build))
+    tests = TOP / "tests"
+    env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    env.setdefault("LSAN_OPTIONS", f"suppressions={tests / 'lsan.supp'}:print_suppressions=0")
+    env.setdefault("TSAN_OPTIONS", f"suppressions={tests / 'tsan.supp'}:second_deadlock_stack=1")
+    return env
+
+
+def run(argv, env, seconds=None):
+    """Returns (exit status, stdout and stderr together, seconds)."""
+    start = time.monotonic()
+    try:
+        done = subprocess.run([str(a) for a in argv], cwd=TOP, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=seconds, check=False)
+        code, out = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as e:
+        code, out = -1, (e.stdout or b"") + f"\nstopped after {seconds} s\n".encode()
+    return code, out.decode(errors="replace"), time.monotonic() - start
+
+
+def tap(code, text):
+    """Counts (passed, failed, skipped) of a TAP stream. Tests that were announced and never reported have failed, and so has a
+    program that reports success for all and then ends badly (a leak, a crash in tear-down)."""
+    planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", text, re.M))
+    results = re.findall(r"^(not ok|ok) \d+(.*)$", text, re.M)
+    skipped = sum("# SKIP" in rest for _, rest in results)
+    passed = sum(r == "ok" and "# SKIP" not in rest for r, rest in results)
+    failed = len(results) - passed - skipped + max(0, planned - len(results))
+    if not results or code != 0:
+        failed = max(failed, 1)
+    return passed, failed, skipped
+
+
+def unit(build, env, tally):
+    programs = [TOP / build / "tests" / source.stem for source in sorted((TOP / "tests/unit").glob("test_*.c"))]
+    if not programs:
+        print("  no unit tests")
+    for program in programs:
+        if not program.exists():
+            tally.add(program.name, 0, 1, output=f"{program} was not built")
+            continue
+        code, out, seconds = run([program], env, UNIT_SECONDS)
+        tally.add(program.name, *tap(code, out), seconds, out)
+
+
+def fuzz(build, env, tally):
+    for source in sorted((TOP / "tests/fuzz").glob("fuzz_*.c")):
+        name = source.stem[len("fuzz_"):]
+        corpus = TOP / "tests/fuzz/corpus" / name
+        inputs = len([f for f in corpus.iterdir() if not f.name.startswith(".")]) if corpus.is_dir() else 0
+        if not inputs:
+            tally.add(f"corpus {name}", 0, 1, output=f"{corpus} is empty")
+            continue
+        code, out, seconds = run([TOP / build / "tests" / f"replay_{name}", corpus], env, UNIT_SECONDS)
+        tally.add(f"corpus {name} ({inputs} inputs)", int(code == 0), int(code != 0), 0, seconds, out)
+
+
+def cli(build, env, tally):
+    folders = [f for f in PYTEST_FOLDERS if list((TOP / f).glob("test_*.py"))]
+    if not folders:
+        print("  no command line tests")
+    for folder in folders:
+        with tempfile.NamedTemporaryFile(suffix=".xml") as xml:
+            code, out, seconds = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={xml.name}",
+                                      folder], dict(env, PYTHONDONTWRITEBYTECODE="1"))
+            try:
+                suite = ElementTree.parse(xml.name).getroot().find("testsuite")
+                total, bad, skipped = (sum(int(suite.get(k)) for k in keys)
+                                       for keys in (("tests",), ("failures", "errors"), ("skipped",)))
+            except (ElementTree.ParseError, AttributeError):
+                total, bad, skipped = 1, 1, 0
+        bad = max(bad, int(code != 0))
+        tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out)
+
+
+def golden(build, env, tally, small):
+    script = TOP / "tests/golden" / ("small.py" if small else "golden.py")
+    if not (TOP / build / "seqmsed").exists():
+        tally.add(script.name, 0, 1, output=f"{build}/seqmsed was not built")
+        return
+    code, out, seconds = run([sys.executable, script], dict(env, PYTHONDONTWRITEBYTECODE="1"))
+    counts = re.search(r"^golden: (\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
+    passed, failed, skipped = (int(n) for n in counts.groups()) if counts else (0, 1, 0)
+    failed = max(failed, int(code != 0))
+    if not failed:
+        print("    " + "\n    ".join(line for line in out.rstrip().splitlines() if not line.startswith("golden: ")))
+    tally.add("golden-small" if small else "golden", passed, failed, skipped, seconds, out)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--build", default="build", help="the folder of the build to test")
+    ap.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts, all by default")
+    args = ap.parse_args()
+    env, tally = environment(args.build), Tally()
+    for part in args.parts or PARTS:
+        print(f"{part}:")
+        if part.startswith("golden"):
+            golden(args.build, env, tally, part == "golden-small")
+        else:
+            {"unit": unit, "fuzz": fuzz, "cli": cli}[part](args.build, env, tally)
+    if tally.skipped:
+        print(f"({tally.skipped} skipped)")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
