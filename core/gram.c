@@ -1,6 +1,7 @@
 #include "gram.h"
 
 #include "gemm.h"
+#include "gram_small.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -95,28 +96,6 @@ static void product(const struct patch_tile *t, int64_t k, int64_t r0, int64_t r
 		gemm(true, false, r1 - r0, k - r0, t->count, t->data + r0, t->ld, t->data + r0, t->ld, beta, out + r0 * k + r0, k);
 }
 
-/* The plain product for small matrices, where BLAS costs more than it gives: 16 partial sums an entry, which the compiler
- * puts side by side in registers. */
-static void small_product(const struct patch_tile *t, int64_t k, double *sum)
-{
-	enum { W = 16 };
-	for (int64_t i = 0; i < k; i++)
-		for (int64_t j = i; j < k; j++) {
-			const float *a = t->data + i * t->ld, *b = t->data + j * t->ld;
-			float acc[W] = {0};
-			double tail = 0;
-			int64_t n = 0;
-			for (; n + W <= t->count; n += W)
-				for (int l = 0; l < W; l++)
-					acc[l] += a[n + l] * b[n + l];
-			for (; n < t->count; n++)
-				tail += (double)a[n] * (double)b[n];
-			for (int l = 0; l < W; l++)
-				tail += (double)acc[l];
-			sum[i * k + j] += tail;
-		}
-}
-
 static void add_upper(const float *part, int64_t k, int64_t r0, int64_t r1, double *sum)
 {
 	for (int64_t i = r0; i < r1; i++)
@@ -146,7 +125,7 @@ static void add_positions(const struct adding *a, int64_t group, int64_t first, 
 	struct gram *g = a->g;
 	struct patch_tile t = patches_tile(a->p, a->x, group, first, count, 0, g->k, g->room[thread]);
 	if (t.by_k && g->k <= SMALL) {
-		small_product(&t, g->k, sum);
+		gram_small(t.data, t.ld, g->k, t.count, sum);
 		return;
 	}
 	for (int64_t r = 0; r < g->k; r += ROW_BLOCK)

@@ -95,7 +95,7 @@ static void ask_tile(void *ctx, int tile, int thread)
 		const float *w = s->w + c * s->fan_in;
 		float *d = a->d[thread] + i * s->fan_in;
 		struct quant_grid g = quant_candidate(s->start[c], (int)(row % s->candidates), s->candidates, s->mode);
-		quant_fake(g, (size_t)s->fan_in, w, 1, d, 1);
+		quant_fake(g, (size_t)s->fan_in, w, d);
 		for (int64_t k = 0; k < s->fan_in; k++)
 			d[k] -= w[k];
 	}
@@ -165,31 +165,55 @@ static int first_least(const double *loss, int n)
 	return best;
 }
 
+static bool same_grid(struct quant_grid a, struct quant_grid b)
+{
+	return a.delta == b.delta && a.offset == b.offset && a.min == b.min && a.max == b.max;
+}
+
+/* Candidates whose order against the best one the rounding errors leave open; out has room for all. Those with the grid of an earlier one
+ * (all are, where the weights are smaller than the smallest delta) have its loss too, and lose the tie. */
+static int rivals(const struct layer_search *s, int64_t c, int *out)
+{
+	const double *loss = s->loss + c * s->candidates, *tol = s->tol + c * s->candidates;
+	int best = first_least(loss, s->candidates), n = 0;
+	struct quant_grid last = {0};
+	for (int i = 0; i < s->candidates; i++) {
+		if (i != best && loss[i] - tol[i] >= loss[best] + tol[best])
+			continue;
+		struct quant_grid g = quant_candidate(s->start[c], i, s->candidates, s->mode);
+		if (n == 0 || !same_grid(g, last))
+			out[n++] = i;
+		last = g;
+	}
+	return n;
+}
+
 int64_t layer_search_doubts(const struct layer_search *s, struct layer_doubt **doubts, struct err *e)
 {
 	int64_t n = 0, cap = 0;
+	int *open = malloc((size_t)s->candidates * sizeof *open);
 	*doubts = NULL;
+	if (!open)
+		return err_nomem(e, "near-ties");
 	for (int64_t c = 0; c < s->channels; c++) {
-		const double *loss = s->loss + c * s->candidates, *tol = s->tol + c * s->candidates;
-		int best = first_least(loss, s->candidates), rivals = 0;
-		for (int i = 0; i < s->candidates; i++)
-			rivals += i != best && loss[i] - tol[i] < loss[best] + tol[best];
-		for (int i = 0; rivals && i < s->candidates; i++) {
-			if (loss[i] - tol[i] >= loss[best] + tol[best] && i != best)
-				continue;
-			if (n == cap) {
-				cap = cap ? cap * 2 : 64;
-				struct layer_doubt *grown = realloc(*doubts, (size_t)cap * sizeof *grown);
-				if (!grown) {
-					free(*doubts);
-					*doubts = NULL;
-					return err_nomem(e, "near-ties");
-				}
-				*doubts = grown;
+		int count = rivals(s, c, open);
+		if (count < 2)
+			continue;
+		if (n + count > cap) {
+			cap = 2 * cap + count;
+			struct layer_doubt *grown = realloc(*doubts, (size_t)cap * sizeof *grown);
+			if (!grown) {
+				n = err_nomem(e, "near-ties");
+				free(*doubts);
+				*doubts = NULL;
+				break;
 			}
-			(*doubts)[n++] = (struct layer_doubt){c, i};
+			*doubts = grown;
 		}
+		for (int i = 0; i < count; i++)
+			(*doubts)[n++] = (struct layer_doubt){c, open[i]};
 	}
+	free(open);
 	return n;
 }
 
@@ -198,7 +222,7 @@ void layer_search_change(const struct layer_search *s, int64_t channel, struct q
 	const float *w = s->w + channel * s->fan_in;
 	for (int64_t k = 0; k < s->fan_in; k++) {
 		float q;
-		quant_fake(grid, 1, w + k, 1, &q, 1);
+		quant_fake(grid, 1, w + k, &q);
 		d[k] = s->layer->scale * ((double)q - (double)w[k]);
 	}
 }
@@ -223,7 +247,7 @@ int layer_search_apply(const struct layer_search *s, const struct quant_grid *gr
 	if (!rows)
 		return err_nomem(e, "a layer's weight");
 	for (int64_t c = 0; c < s->channels; c++)
-		quant_fake(grids[c], (size_t)s->fan_in, s->w + c * s->fan_in, 1, rows + c * s->fan_in, 1);
+		quant_fake(grids[c], (size_t)s->fan_in, s->w + c * s->fan_in, rows + c * s->fan_in);
 	layer_weights_back(s->layer, rows, constant);
 	free(rows);
 	return 0;

@@ -112,6 +112,8 @@ static struct spot spot_of(const struct patches *p, int64_t first)
 	return s;
 }
 
+enum { LONG_RUN = 48 }; /* from here on a call of memcpy pays */
+
 /* out[j] = row[start + j * stride] where that lies inside 0 .. width-1, else 0, for j < n */
 static void copy_run(const float *row, int64_t width, int64_t start, int64_t stride, int64_t n, float *out)
 {
@@ -122,10 +124,13 @@ static void copy_run(const float *row, int64_t width, int64_t start, int64_t str
 	end = end < n ? end : n;
 	for (; j < begin; j++)
 		out[j] = 0;
-	if (stride == 1 && end > j) {
+	if (stride == 1 && end - j > LONG_RUN) {
 		memcpy(out + j, row + start + j, (size_t)(end - j) * sizeof *out);
 		j = end;
 	}
+	if (stride == 1)
+		for (; j < end; j++)
+			out[j] = row[start + j];
 	for (; j < end; j++)
 		out[j] = row[start + j * stride];
 	for (; j < n; j++)

@@ -1,5 +1,7 @@
 #include "quant.h"
 
+#include "simd.h"
+
 #include <float.h>
 #include <math.h>
 
@@ -41,21 +43,18 @@ struct quant_grid quant_candidate(struct quant_grid start, int i, int count, str
 	return quant_minmax(lo * (float)(i + 1), hi * (float)(i + 1), mode);
 }
 
-/* Round half away from zero of a number that is not negative and below 2^24: exact, where floor(x + 0.5) is not. */
-static float round_up_half(float v)
-{
-	float t = (float)(int)v;
-	return v - t >= 0.5f ? t + 1.0f : t;
-}
-
-void quant_fake(struct quant_grid grid, size_t n, const float *in, size_t in_stride, float *out, size_t out_stride)
+/* Rounding half away from zero of a number that is not negative and below 2^24: exact, where floor(x + 0.5) is not. */
+SIMD_BODY quant_fake_body(struct quant_grid grid, size_t n, const float *in, float *out)
 {
 	const float lo = (float)grid.min, hi = (float)grid.max, d = (float)grid.delta, o = (float)grid.offset;
 	for (size_t i = 0; i < n; i++) {
-		float v = in[i * in_stride];
-		v = v >= lo ? v : lo; /* also NaN */
+		float v = in[i] >= lo ? in[i] : lo; /* also NaN */
 		v = v <= hi ? v : hi;
-		float q = round_up_half(v / d - o);
-		out[i * out_stride] = d * (q + o);
+		v = v / d - o;
+		float t = (float)(int)v;
+		t += v - t >= 0.5f ? 1.0f : 0.0f;
+		out[i] = d * (t + o);
 	}
 }
+
+SIMD_DISPATCH(quant_fake, (struct quant_grid grid, size_t n, const float *in, float *out), (grid, n, in, out))

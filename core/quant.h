@@ -34,8 +34,9 @@ struct quant_grid quant_minmax(float lo, float hi, struct quant_mode mode);
  * and then a grid of their own by quant_minmax(). The last one is start's range again, but not always start's last digit. */
 struct quant_grid quant_candidate(struct quant_grid start, int i, int count, struct quant_mode mode);
 
-/* Quantizes and dequantizes n floats: x clamped to min..max, q = round(x / delta - offset), half away from zero, delta * (q + offset); all in float32, as the
- * reference's simulation does. NaN becomes min. out may be in. strides count floats. */
-void quant_fake(struct quant_grid grid, size_t n, const float *in, size_t in_stride, float *out, size_t out_stride);
+/* Quantizes and dequantizes n floats: x clamped to min..max, q = round(x / delta - offset), half away from zero, delta * (q + offset); all in
+ * float32, as the reference's simulation does. NaN becomes min. out may be in. quant_fake_plain() is the same without SIMD. */
+void quant_fake(struct quant_grid grid, size_t n, const float *in, float *out);
+void quant_fake_plain(struct quant_grid grid, size_t n, const float *in, float *out);
 
 #endif

@@ -1,6 +1,7 @@
 #include "seqmse.h"
 
 #include "exact.h"
+#include "gemm.h"
 #include "inspect.h"
 #include "layer_search.h"
 #include "onnx_edit.h"
@@ -131,7 +132,7 @@ static int prepare(struct run *x, struct npz *data, struct err *e)
 	if (!x->feed.calib)
 		return -1;
 	x->feed.ort = ort_open(threads_of(x->params), e);
-	if (!x->feed.ort)
+	if (!x->feed.ort || gemm_open(e))
 		return -1;
 	x->tiles = tiles_new(threads_of(x->params));
 	if (!x->tiles)
@@ -386,7 +387,7 @@ static int compare(struct run *x, const struct layer_search *s, const struct enc
 			continue;
 		}
 		if (!rc && !c->wrong++)
-			(void)snprintf(c->first_wrong, sizeof c->first_wrong, "%.160s[%lld]: chosen scale %.9g with loss %.9g, expected %.9g with loss %.9g",
+			(void)snprintf(c->first_wrong, sizeof c->first_wrong, "%.120s[%lld]: chose scale %.9g (loss %.9g), expected %.9g (%.9g)",
 			               want->name, (long long)i, s->grids[i].delta, mine, want->grids[i].delta, theirs);
 	}
 	return rc;
