@@ -26,9 +26,9 @@ struct list {
 };
 
 struct tally {
-	size_t channels, differing;          /* in both files; scales or offsets */
-	size_t only_a, only_b, other_kind;   /* tensors */
-	double most;                         /* relative difference of two scales */
+	size_t channels, differing;        /* in both files; scales or offsets */
+	size_t only_a, only_b, other_kind; /* tensors */
+	double most;                       /* relative difference of two scales */
 	const struct encoding *first, *most_of;
 	size_t first_channel, most_channel;
 };
