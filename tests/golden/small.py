@@ -16,13 +16,24 @@ def run(folder, **settings):
     return folder / "model.encodings"
 
 
+def channels(encoding):
+    """An encoding of either version as a list with one entry a channel, whatever holds for all of them repeated."""
+    if isinstance(encoding, list):
+        return encoding
+    common_part = {k: v for k, v in encoding.items() if not isinstance(v, list)}
+    lists = {k: v for k, v in encoding.items() if isinstance(v, list)}
+    return [dict(common_part, **dict(zip(lists, values))) for values in zip(*lists.values())]
+
+
 def differences(ours, theirs):
     """One line for each weight whose encoding is not the reference's."""
     for name in sorted(set(ours) | set(theirs)):
         if name not in ours or name not in theirs:
             yield f"{name}: only {'ours' if name in ours else 'the reference'} has it"
         elif ours[name] != theirs[name]:
-            yield f"{name}: ours {ours[name]}\n    reference {theirs[name]}"
+            a, b = channels(ours[name]), channels(theirs[name])
+            first = next((c for c, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+            yield f"{name}, first in channel {first}: ours {a[first:first + 1]}, the reference {b[first:first + 1]}"
 
 
 def matches_reference(tmp, version):
