@@ -81,6 +81,7 @@ def main():
     ap.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/demo"))
     args = ap.parse_args()
 
+    sys.stdout.reconfigure(errors="replace")
     print("Quantizing the weights of a small network that reads handwritten digits:\n")
     report = quantize(args.seqmsed, args.out)
     show_layers(report)
