@@ -229,25 +229,22 @@ static int shortest(double v, char digits[20])
 /* Python's rule: an exponent below -4 or from 16 on, plain otherwise, and always something that tells a float from an integer. */
 void json_repr_double(double v, char out[32])
 {
-	char digits[20];
-	if (!isfinite(v)) {
-		(void)strcpy(out, isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
-		return;
-	}
+	char digits[20] = "0", text[64];
 	const char *sign = signbit(v) ? "-" : "";
-	int exponent = v == 0 ? 0 : shortest(fabs(v), digits);
-	if (v == 0)
-		(void)strcpy(digits, "0");
-	int len = (int)strlen(digits);
-	if (exponent < -4 || exponent >= 16)
-		(void)snprintf(out, 32, "%s%c%s%se%c%02d", sign, digits[0], len > 1 ? "." : "", digits + 1,
-		               exponent < 0 ? '-' : '+', abs(exponent) % 1000);
+	int exponent = v == 0 || !isfinite(v) ? 0 : shortest(fabs(v), digits), len = (int)strlen(digits);
+	if (!isfinite(v))
+		(void)snprintf(text, sizeof text, "%s%s", isnan(v) ? "" : sign, isnan(v) ? "nan" : "inf");
+	else if (exponent < -4 || exponent >= 16)
+		(void)snprintf(text, sizeof text, "%s%c%s%se%c%02d", sign, digits[0], len > 1 ? "." : "", digits + 1,
+		               exponent < 0 ? '-' : '+', abs(exponent));
 	else if (exponent < 0)
-		(void)snprintf(out, 32, "%s0.%.*s%s", sign, -exponent - 1, "000", digits);
+		(void)snprintf(text, sizeof text, "%s0.%.*s%s", sign, -exponent - 1, "000", digits);
 	else if (len <= exponent + 1)
-		(void)snprintf(out, 32, "%s%s%.*s.0", sign, digits, exponent + 1 - len, "000000000000000");
+		(void)snprintf(text, sizeof text, "%s%s%.*s.0", sign, digits, exponent + 1 - len, "000000000000000");
 	else
-		(void)snprintf(out, 32, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+		(void)snprintf(text, sizeof text, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+	assert(strlen(text) < 32);
+	memcpy(out, text, strlen(text) + 1);
 }
 
 /* ---- writing ---- */
