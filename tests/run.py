@@ -10,8 +10,8 @@ Parts, all of them when none is named:
     golden-small  the sample in tests/data against the reference's encodings beside it
     golden        the models in $SEQMSED_SHARED (default ../shared) against the reference's results there
 
-A part whose subject is not there (no folder, no ../shared) says so and counts nothing. Programs of the asan and tsan builds are
-run with the suppressions in tests/*.supp. Only the standard library is used; what a part needs, its folder's README says.
+A part whose subject is not there (no folder, no ../shared) says so and counts nothing. tests/tsan.supp
+holds what the thread sanitizer has to be told. Only the standard library is used; what a part needs, its folder's README says.
 """
 import argparse
 import os
@@ -47,11 +47,9 @@ class Tally:
 
 def environment(build):
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SEQMSED=str(TOP / build / "seqmsed"), SEQMSED_BUILD=str(TOP / build))
-    tests = TOP / "tests"
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-    env.setdefault("LSAN_OPTIONS", f"suppressions={tests / 'lsan.supp'}:print_suppressions=0")
-    env.setdefault("TSAN_OPTIONS", f"suppressions={tests / 'tsan.supp'}:second_deadlock_stack=1")
+    env.setdefault("TSAN_OPTIONS", f"suppressions={TOP / 'tests/tsan.supp'}:second_deadlock_stack=1")
     return env
 
 
