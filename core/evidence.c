@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-	SIGMA = 16,       /* how many times the expected rounding error counts as possible; test_evidence measures it */
+	SIGMA = 8,        /* how many times the expected rounding error counts as possible; DESIGN.md has the measured ratios */
 	IN_DOUBLE = 48,   /* up to this fan_in d^T G d is summed in double outright */
 	POSITIONS = 1024, /* most vectors of a kept tile */
 	LANES = 8
@@ -243,17 +243,17 @@ static void direct_losses(const struct evidence *v, const float *d, int n, float
 	}
 }
 
-/* The expected relative error of float sums grows like the square root of their length; what it is relative to is the sum of
- * d_k^2 x_k^2, to which the loss comes down where the inputs are not correlated. */
-static void tolerances(const struct evidence *v, const float *d, int n, double *tol)
+/* The expected relative error of float sums grows like the square root of their length. What it is relative to is the sum of
+ * d_k^2 x_k^2 where the inputs are not correlated, and can be the loss itself where they are. */
+static void tolerances(const struct evidence *v, const float *d, int n, const double *loss, double *tol)
 {
 	double run = v->strategy == EVIDENCE_GRAM ? sqrt((double)min64(GRAM_RUN, v->positions)) : 0;
-	double unit = SIGMA * (double)FLT_EPSILON / 2 * (run / 4 + sqrt((double)v->k)) / 4;
+	double unit = SIGMA * (double)FLT_EPSILON / 2 * (run / 4 + sqrt((double)v->k));
 	for (int i = 0; i < n; i++) {
 		double size = 0;
 		for (int64_t k = 0; k < v->k; k++)
 			size += (double)d[i * v->k + k] * (double)d[i * v->k + k] * v->energy[k];
-		tol[i] = unit * size;
+		tol[i] = unit * (size + fabs(loss[i]));
 	}
 }
 
@@ -263,5 +263,5 @@ void evidence_losses(const struct evidence *v, const float *d, int n, float *scr
 		direct_losses(v, d, n, scratch, loss);
 	else
 		gram_losses(v, d, n, scratch, loss);
-	tolerances(v, d, n, tol);
+	tolerances(v, d, n, loss, tol);
 }

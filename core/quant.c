@@ -17,7 +17,7 @@ static double clamp(double x, double lo, double hi)
 struct quant_grid quant_minmax(float lo, float hi, struct quant_mode mode)
 {
 	double m = clamp((double)lo, -largest, 0), M = clamp((double)hi, 0, largest);
-	double n = (double)((1u << mode.bw) - 1u - (mode.symmetric && mode.strict_symmetric));
+	double n = (double)((1ull << mode.bw) - 1u - (mode.symmetric && mode.strict_symmetric));
 	double eps = fmin(0x1p-23, 0.01 / n);
 	struct quant_grid g;
 	if (mode.symmetric && !(mode.unsigned_symmetric && m >= 0)) {

@@ -1,0 +1,174 @@
+/* Grids and fake quantization. The numbers are the reference's, taken from runs of it; with $SEQMSED_SHARED (default ../shared) all of its vectors are tried. */
+
+#include "core/buf.h"
+#include "core/json.h"
+#include "core/quant.h"
+#include "shared.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void same(double a, double b)
+{
+	if (a != b)
+		fail_msg("%.17g is not %.17g", a, b);
+}
+
+static void same_grid(struct quant_grid g, double min, double max, double delta, double offset)
+{
+	same(g.min, min);
+	same(g.max, max);
+	same(g.delta, delta);
+	same(g.offset, offset);
+}
+
+static void minmax_gives_the_reference_grids(void **state)
+{
+	(void)state;
+	static const struct {
+		float lo, hi;
+		struct quant_mode mode;
+		double min, max, delta, offset;
+	} rows[] = {
+		{-1, 2, {8, false, false, false}, -1.0, 2.0, 0.011764705882352941, -85},
+		{-1, 2, {8, true, false, false}, -2.015748031496063, 2.0, 0.015748031496062992, -128},
+		{-2, 1, {8, true, false, false}, -2.0, 1.984375, 0.015625, -128},
+		{-2, 1, {8, true, true, false}, -2.0, 2.0, 0.015748031496062992, -127},
+		{0.5f, 2, {8, true, false, true}, 0, 2.0, 0.00784313725490196, 0},
+		{0, 2, {8, true, false, false}, -2.015748031496063, 2.0, 0.015748031496062992, -128},
+		{-1, 2, {4, true, false, false}, -2.2857142857142856, 2.0, 0.2857142857142857, -8},
+		{-1, 2, {2, true, false, false}, -2.0, 1.0, 1.0, -2},
+		{-1, 2, {2, true, true, false}, -2, 2, 2, -1},
+		{-1, 2, {16, false, false, false}, -1.0, 2.0, 4.5777065690089265e-05, -21845},
+		{0, 0, {8, false, false, false}, 0, 3.039836883544922e-05, 1.1920928955078125e-07, 0},
+		{0, 0, {8, true, false, false}, -1.52587890625e-05, 1.5139579772949219e-05, 1.1920928955078125e-07, -128},
+		{-0.6651946902275085f, 0.35151007771492004f, {4, false, false, false}, -0.6778031786282858, 0.3389015893141429, 0.06778031786282858, -10},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		same_grid(quant_minmax(rows[i].lo, rows[i].hi, rows[i].mode), rows[i].min, rows[i].max, rows[i].delta, rows[i].offset);
+}
+
+static void huge_ranges_stay_finite(void **state)
+{
+	(void)state;
+	struct quant_grid g = quant_minmax(-FLT_MAX, INFINITY, (struct quant_mode){8, true, false, false});
+	assert_true(isfinite((float)g.min) && isfinite((float)g.max));
+	g = quant_minmax(-INFINITY, FLT_MAX, (struct quant_mode){8, false, false, false});
+	assert_true(isfinite((float)g.min) && isfinite((float)g.max));
+}
+
+/* The worked example of the reference: W = [[.9,-.2],[.05,.6],[-.4,.1]], 4 bits, 20 candidates. */
+static void candidates_shrink_in_float_steps(void **state)
+{
+	(void)state;
+	struct quant_mode mode = {4, true, false, false};
+	struct quant_grid start = quant_minmax(-0.4f, 0.9f, mode);
+	same_grid(start, -1.028571401323591, 0.8999999761581421, 0.12857142516544887, -8);
+	same_grid(quant_candidate(start, 17, 20, mode), -0.9257142203194755, 0.809999942779541, 0.11571427753993443, -8);
+	start = quant_minmax(-0.2f, 0.6f, mode);
+	same_grid(start, -0.6857143129621234, 0.6000000238418579, 0.08571428912026542, -8);
+	same_grid(quant_candidate(start, 19, 20, mode), -0.6857143640518188, 0.6000000685453415, 0.08571429550647736, -8);
+}
+
+static void halves_round_up_on_the_grid(void **state)
+{
+	(void)state;
+	struct quant_grid g = {-8, 7, 1, -8};
+	static const float in[] = {-8.6f, -2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 7.5f, 9, NAN};
+	static const float want[] = {-8, -2, -1, 0, 1, 2, 3, 7, 7, -8};
+	float out[sizeof in / sizeof *in];
+	quant_fake(g, sizeof in / sizeof *in, in, out);
+	for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+		same((double)out[i], (double)want[i]);
+}
+
+static void fast_and_plain_quantization_agree(void **state)
+{
+	(void)state;
+	enum { N = 10007 };
+	static float in[N], fast[N], plain[N];
+	srand(1);
+	for (int bw = QUANT_MIN_BW; bw <= QUANT_MAX_BW; bw++) {
+		struct quant_grid g = quant_minmax(-1.25f, 0.75f, (struct quant_mode){bw, bw % 2 == 0, false, false});
+		for (int i = 0; i < N; i++)
+			in[i] = 3.0f * (float)rand() / (float)RAND_MAX - 1.5f;
+		quant_fake(g, N, in, fast);
+		quant_fake_plain(g, N, in, plain);
+		assert_memory_equal(fast, plain, sizeof fast);
+	}
+}
+
+/* ---- the reference's own vectors ---- */
+
+static struct json *vectors(void)
+{
+	struct buf b = BUF_INIT;
+	struct err e = ERR_INIT;
+	if (shared_read("reference/examples/vectors.json", &b))
+		skip();
+	struct json *root = json_parse(b.data, b.len, &e);
+	assert_non_null(root);
+	buf_fini(&b);
+	return root;
+}
+
+static double number(const struct json *array, size_t i)
+{
+	return json_number(json_at(array, i));
+}
+
+static void all_minmax_vectors_are_met(void **state)
+{
+	(void)state;
+	struct json *root = vectors();
+	const struct json *rows = json_get(root, "minmax");
+	assert_true(json_size(rows) > 100);
+	for (size_t i = 0; i < json_size(rows); i++) {
+		const struct json *r = json_at(rows, i), *enc = json_get(r, "enc");
+		struct quant_mode mode = {(int)json_int(json_get(r, "bw")), json_bool(json_get(r, "symmetric")), json_bool(json_get(r, "strict")),
+		                          json_bool(json_get(r, "unsigned"))};
+		struct quant_grid g = quant_minmax((float)json_number(json_get(r, "min")), (float)json_number(json_get(r, "max")), mode);
+		same_grid(g, number(enc, 0), number(enc, 1), number(enc, 2), number(enc, 3));
+	}
+	json_free(root);
+}
+
+static void all_fake_quant_vectors_are_met(void **state)
+{
+	(void)state;
+	struct json *root = vectors();
+	const struct json *rows = json_get(root, "fake_quant");
+	assert_true(json_size(rows) > 10);
+	for (size_t i = 0; i < json_size(rows); i++) {
+		const struct json *r = json_at(rows, i), *enc = json_get(r, "enc"), *x = json_get(r, "x"), *y = json_get(r, "y");
+		struct quant_grid g = {number(enc, 0), number(enc, 1), number(enc, 2), number(enc, 3)};
+		assert_true(json_size(x) > 0 && json_size(x) == json_size(y));
+		for (size_t k = 0; k < json_size(x); k++) {
+			float in = (float)number(x, k), out;
+			quant_fake(g, 1, &in, &out);
+			same((double)out, (double)(float)number(y, k));
+		}
+	}
+	json_free(root);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(minmax_gives_the_reference_grids),
+		cmocka_unit_test(huge_ranges_stay_finite),
+		cmocka_unit_test(candidates_shrink_in_float_steps),
+		cmocka_unit_test(halves_round_up_on_the_grid),
+		cmocka_unit_test(fast_and_plain_quantization_agree),
+		cmocka_unit_test(all_minmax_vectors_are_met),
+		cmocka_unit_test(all_fake_quant_vectors_are_met),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
