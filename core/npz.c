@@ -745,7 +745,7 @@ int npz_read_rows(struct npz *z, const struct npz_array *a, int64_t first, int64
 	if (m->pub.type == NPZ_OTHER)
 		rc = err_set(e, ERR_CALIBRATION, "is of type %s, which cannot be read", m->pub.descr);
 	else if (first < 0 || rows < 0 || (uint64_t)first > m->rows || (uint64_t)rows > m->rows - (uint64_t)first)
-		rc = err_set(e, ERR_INTERNAL, "has no rows %lld to %lld", (long long)first, (long long)first + rows - 1);
+		rc = err_set(e, ERR_INTERNAL, "does not have %lld rows from %lld on", (long long)rows, (long long)first);
 	else if (rows == 0 || m->row_size == 0)
 		rc = 0;
 	else if (!m->fortran)

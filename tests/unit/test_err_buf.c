@@ -130,15 +130,15 @@ static void buf_remembers_that_memory_ran_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(err_set_fills_code_and_message_and_returns_minus_one),
-	        cmocka_unit_test(err_errno_sorts_the_systems_errors),
-	        cmocka_unit_test(err_wrap_puts_context_first_and_keeps_the_code),
-	        cmocka_unit_test(err_messages_that_are_too_long_are_cut_off),
-	        cmocka_unit_test(err_names_and_codes_are_each_others),
-	        cmocka_unit_test(buf_adds_up_and_ends_with_a_nul),
-	        cmocka_unit_test(buf_formats_text_longer_than_its_room),
-	        cmocka_unit_test(buf_reset_empties_and_keeps_the_memory),
-	        cmocka_unit_test(buf_remembers_that_memory_ran_out),
+		cmocka_unit_test(err_set_fills_code_and_message_and_returns_minus_one),
+		cmocka_unit_test(err_errno_sorts_the_systems_errors),
+		cmocka_unit_test(err_wrap_puts_context_first_and_keeps_the_code),
+		cmocka_unit_test(err_messages_that_are_too_long_are_cut_off),
+		cmocka_unit_test(err_names_and_codes_are_each_others),
+		cmocka_unit_test(buf_adds_up_and_ends_with_a_nul),
+		cmocka_unit_test(buf_formats_text_longer_than_its_room),
+		cmocka_unit_test(buf_reset_empties_and_keeps_the_memory),
+		cmocka_unit_test(buf_remembers_that_memory_ran_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,8 @@ static const char *refused(const char *text, size_t len)
 static void parse_gives_values_of_every_kind(void **state)
 {
 	(void)state;
-	struct json *v = parsed("{\"s\": \"\\u00e9\\n\", \"i\": -7, \"r\": 2.5, \"t\": true, \"f\": false, \"n\": null, \"a\": [1, [2]]}");
+	struct json *v =
+		parsed("{\"s\": \"\\u00e9\\n\", \"i\": -7, \"r\": 2.5, \"t\": true, \"f\": false, \"n\": null, \"a\": [1, [2]]}");
 	assert_true(json_is_object(v));
 	assert_int_equal(json_size(v), 7);
 	assert_string_equal(json_text(json_get(v, "s")), "\xc3\xa9\n");
@@ -152,7 +153,8 @@ static void output_without_indentation_is_one_line(void **state)
 	struct json_out w;
 	json_out_init(&w, &b, 0);
 	write_sample(&w);
-	assert_string_equal(b.data, "{\"empty\": [], \"list\": [-3, {}], \"real\": -8.0, \"nan\": null, \"yes\": true, \"none\": null}");
+	assert_string_equal(b.data,
+	                    "{\"empty\": [], \"list\": [-3, {}], \"real\": -8.0, \"nan\": null, \"yes\": true, \"none\": null}");
 	buf_fini(&b);
 }
 
@@ -179,10 +181,10 @@ static void bytes_that_are_not_utf8_are_replaced(void **state)
 {
 	(void)state;
 	check_string("a\xff\xc3", true, "\"a\\ufffd\\ufffd\"");
-	check_string("\xc0\xaf", false, "\"\xef\xbf\xbd\xef\xbf\xbd\"");                 /* longer than needed */
-	check_string("\xed\xa0\x80", true, "\"\\ufffd\\ufffd\\ufffd\"");                 /* half of a surrogate pair */
-	check_string("\xf4\x90\x80\x80", true, "\"\\ufffd\\ufffd\\ufffd\\ufffd\"");      /* beyond Unicode */
-	check_string("\xe2\x82", true, "\"\\ufffd\\ufffd\"");                            /* cut off */
+	check_string("\xc0\xaf", false, "\"\xef\xbf\xbd\xef\xbf\xbd\"");            /* longer than needed */
+	check_string("\xed\xa0\x80", true, "\"\\ufffd\\ufffd\\ufffd\"");            /* half of a surrogate pair */
+	check_string("\xf4\x90\x80\x80", true, "\"\\ufffd\\ufffd\\ufffd\\ufffd\""); /* beyond Unicode */
+	check_string("\xe2\x82", true, "\"\\ufffd\\ufffd\"");                       /* cut off */
 }
 
 static void parsed_values_are_written_back(void **state)
@@ -232,18 +234,18 @@ static void numbers_that_are_none_have_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(parse_gives_values_of_every_kind),
-	        cmocka_unit_test(asking_for_what_is_not_there_gives_nothing),
-	        cmocka_unit_test(objects_are_walked_in_the_order_of_the_text),
-	        cmocka_unit_test(damaged_texts_are_refused_with_their_place),
-	        cmocka_unit_test(nesting_is_limited),
-	        cmocka_unit_test(indented_output_is_pythons),
-	        cmocka_unit_test(output_without_indentation_is_one_line),
-	        cmocka_unit_test(strings_are_escaped),
-	        cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
-	        cmocka_unit_test(parsed_values_are_written_back),
-	        cmocka_unit_test(numbers_are_written_as_python_writes_them),
-	        cmocka_unit_test(numbers_that_are_none_have_names),
+		cmocka_unit_test(parse_gives_values_of_every_kind),
+		cmocka_unit_test(asking_for_what_is_not_there_gives_nothing),
+		cmocka_unit_test(objects_are_walked_in_the_order_of_the_text),
+		cmocka_unit_test(damaged_texts_are_refused_with_their_place),
+		cmocka_unit_test(nesting_is_limited),
+		cmocka_unit_test(indented_output_is_pythons),
+		cmocka_unit_test(output_without_indentation_is_one_line),
+		cmocka_unit_test(strings_are_escaped),
+		cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
+		cmocka_unit_test(parsed_values_are_written_back),
+		cmocka_unit_test(numbers_are_written_as_python_writes_them),
+		cmocka_unit_test(numbers_that_are_none_have_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
