@@ -382,7 +382,7 @@ static int compare(struct run *x, const struct layer_search *s, const struct enc
 		double mine = 0, theirs = 0;
 		struct judged both[2] = {{i, s->grids[i], &mine}, {i, want->grids[i], &theirs}};
 		rc = judge(x, s, both, 2, e);
-		if (!rc && theirs - mine < 1e-5 * fabs(mine)) {
+		if (!rc && fabs(theirs - mine) <= 1e-5 * mine) {
 			c->near_ties++;
 			continue;
 		}

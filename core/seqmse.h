@@ -72,8 +72,7 @@ int seqmse_write_model(const struct seqmse_result *r, struct buf *out, struct er
 
 /* How a set of weight encodings compares with the search, layer by layer: each layer is searched with the weights before it on the
  * *expected* grids, so that a difference early on does not hide or make others. A channel is equal when the scales agree to 1e-6 relative; a
- * near-tie when they do not, but the two losses, in double precision, differ by less than 1e-5 relative (or the expected
- * one is smaller); else wrong. Layers without an expected encoding are searched as usual and not counted. */
+ * near-tie when they do not, but the two losses, in double precision, differ by at most 1e-5 relative; else wrong. Layers without an expected encoding are searched as usual and not counted. */
 struct seqmse_check {
 	int64_t channels, equal, near_ties, wrong;
 	char first_wrong[256]; /* "weight[channel]: …" */

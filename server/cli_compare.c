@@ -1,8 +1,12 @@
 #include "cli.h"
+#include "cli_args.h"
 #include "cli_files.h"
 
 #include "core/buf.h"
 #include "core/encodings.h"
+#include "core/npz.h"
+#include "core/onnx_model.h"
+#include "core/seqmse.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -197,48 +201,114 @@ static int read_file(struct file *f, struct err *e)
 	return rc;
 }
 
-static int parse(int argc, char **argv, struct file *a, struct file *b, struct err *e)
+/* ---- with a model: are the differences near-ties? ---- */
+
+struct job {
+	struct file a, b;
+	const char *model, *calib;
+	struct params params;
+};
+
+/* Searches again along one file's weights and says how its choices stand. */
+static int check(const struct job *j, const struct file *f, const struct onnx_model *m, struct npz *data, bool *sound, struct err *e)
 {
-	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] == '-' && argv[i][1])
-			return err_set(e, ERR_USAGE, "unknown option %s; see seqmsed compare --help", argv[i]);
-		if (b->path)
-			return err_set(e, ERR_USAGE, "one word too many: %s; see seqmsed compare --help", argv[i]);
-		*(a->path ? &b->path : &a->path) = argv[i];
-	}
-	return b->path ? 0 : err_set(e, ERR_USAGE, "two encodings files are needed; see seqmsed compare --help");
+	struct seqmse_check c;
+	if (seqmse_check(m, data, &j->params, &f->x, NULL, &c, e) != 0)
+		return -1;
+	(void)printf("%s: of %lld channels %lld are the search's own choice, %lld near-ties, %lld neither\n", f->path, (long long)c.channels,
+	             (long long)c.equal, (long long)c.near_ties, (long long)c.wrong);
+	if (c.wrong)
+		(void)printf("  first: %s\n", c.first_wrong);
+	*sound = *sound && c.wrong == 0 && c.channels > 0;
+	return 0;
+}
+
+static int check_both(struct job *j, bool *sound, struct err *e)
+{
+	struct onnx_model *m = onnx_model_open(j->model, e);
+	struct npz *data = m ? npz_open(j->calib, e) : NULL;
+	int rc = data ? 0 : -1;
+	if (j->a.x.nparams)
+		j->params.param_bw = j->a.x.params[0].mode.bw;
+	*sound = true;
+	if (rc == 0)
+		rc = check(j, &j->a, m, data, sound, e);
+	if (rc == 0)
+		rc = check(j, &j->b, m, data, sound, e);
+	npz_free(data);
+	onnx_model_free(m);
+	return rc;
+}
+
+static int take(struct job *j, struct cli_args *a, struct err *e)
+{
+	if (!a->flag[0] && j->b.path)
+		return err_set(e, ERR_USAGE, "one word too many: %s; see seqmsed compare --help", a->word);
+	if (!a->flag[0])
+		*(j->a.path ? &j->b.path : &j->a.path) = a->word;
+	else if (strcmp(a->flag, "model") == 0)
+		return cli_args_value(a, &j->model, e);
+	else if (strcmp(a->flag, "calib") == 0)
+		return cli_args_value(a, &j->calib, e);
+	else
+		return cli_args_param(a, &j->params, e);
+	return 0;
+}
+
+static int parse(struct job *j, int argc, char **argv, struct err *e)
+{
+	struct cli_args a;
+	cli_args_init(&a, argc, argv);
+	while (cli_args_next(&a))
+		if (take(j, &a, e) != 0)
+			return -1;
+	if (!j->b.path)
+		return err_set(e, ERR_USAGE, "two encodings files are needed; see seqmsed compare --help");
+	if (!j->model != !j->calib)
+		return err_set(e, ERR_USAGE, "--model and --calib go together; see seqmsed compare --help");
+	return 0;
 }
 
 static void help(void)
 {
-	(void)printf(
-		"usage: seqmsed compare A.encodings B.encodings\n"
-		"\n"
-		"Says how two encodings files, of whatever version, differ: in names, bit widths, symmetry, counts, offsets, and\n"
-		"scales (by more than %g relative). Exit status 0: equal, 1: they differ or one cannot be read, 2: usage.\n",
-		tolerance);
+	(void)printf("usage: seqmsed compare A.encodings B.encodings [--model MODEL.onnx --calib CALIB.npz [options]]\n"
+	             "\n"
+	             "Says how two encodings files, of whatever version, differ: in names, bit widths, symmetry, counts, offsets, and\n"
+	             "scales (by more than %g relative). Exit status 0: equal, 1: they differ or one cannot be read, 2: usage.\n"
+	             "\n"
+	             "With a model and the calibration data, each file's weights are also held against a search that follows them:\n"
+	             "a channel's scale must be the one the search chooses, or tie with it (losses, in double precision, within 1e-5).\n"
+	             "Then the exit status says whether that holds for both files. Options are those of the search:\n\n",
+	             tolerance);
+	cli_args_print_params();
+}
+
+static int run(struct job *j, bool *equal, bool *ties, struct err *e)
+{
+	*ties = false;
+	if (read_file(&j->a, e) != 0 || read_file(&j->b, e) != 0 || compare(&j->a, &j->b, equal, e) != 0)
+		return -1;
+	return j->model ? check_both(j, ties, e) : 0;
 }
 
 int cli_compare(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
-	struct file a = {0}, b = {0};
-	bool equal = false;
-	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+	struct job j = {0};
+	bool equal = false, ties = false;
+	if (cli_args_want_help(argc, argv)) {
 		help();
 		return 0;
 	}
-	int rc = parse(argc, argv, &a, &b, &e);
+	params_init(&j.params);
+	int rc = parse(&j, argc, argv, &e);
 	if (rc == 0)
-		rc = read_file(&a, &e);
-	if (rc == 0)
-		rc = read_file(&b, &e);
-	if (rc == 0)
-		rc = compare(&a, &b, &equal, &e);
-	encodings_fini(&a.x);
-	encodings_fini(&b.x);
+		rc = run(&j, &equal, &ties, &e);
+	encodings_fini(&j.a.x);
+	encodings_fini(&j.b.x);
+	params_fini(&j.params);
 	if (rc != 0)
 		return cli_fail(&e);
-	(void)puts(equal ? "equal" : "different");
-	return equal ? 0 : 1;
+	(void)puts(equal ? "equal" : ties ? "both are results of this search" : "different");
+	return equal || ties ? 0 : 1;
 }

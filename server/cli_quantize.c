@@ -1,4 +1,5 @@
 #include "cli.h"
+#include "cli_args.h"
 #include "cli_files.h"
 #include "cli_progress.h"
 
@@ -32,41 +33,7 @@ static void help(void)
 	           "  --encoding-version V       1.0.0 (default) or 0.6.1\n"
 	           "  --json                     one JSON object per event on stdout\n"
 	           "  --quiet                    no progress, no summary");
-	for (size_t i = 0; i < params_table_len; i++) {
-		char flag[64];
-		(void)snprintf(flag, sizeof flag, "--%s", params_table[i].name);
-		for (char *p = flag; *p; p++)
-			*p = *p == '_' ? '-' : *p;
-		(void)printf("  %-26s %s", flag, params_table[i].meaning);
-		if (params_table[i].kind == PARAMS_INTEGER && params_table[i].dflt)
-			(void)printf(" (default %lld)", (long long)params_table[i].dflt);
-		(void)putchar('\n');
-	}
-}
-
-/* One flag with its value; *used says whether the value was taken. */
-static int set_flag(struct quantize *q, const char *flag, const char *value, bool *used, struct err *e)
-{
-	char name[64];
-	*used = true;
-	if (strcmp(flag, "json") == 0 || strcmp(flag, "quiet") == 0) {
-		*used = false;
-		*(flag[0] == 'j' ? &q->json : &q->quiet) = true;
-		return 0;
-	}
-	if (snprintf(name, sizeof name, "%s", flag) >= (int)sizeof name)
-		return err_set(e, ERR_USAGE, "unknown option --%.60s…", flag);
-	for (char *p = name; *p; p++)
-		*p = *p == '-' ? '_' : *p;
-	if (!value)
-		return err_set(e, ERR_USAGE, "--%s needs a value", flag);
-	if (strcmp(flag, "output") == 0) {
-		q->out = value;
-		return 0;
-	}
-	if (strcmp(flag, "encoding-version") == 0)
-		return encodings_version_parse(value, &q->version, e);
-	return params_set_text(&q->params, name, value, e) ? err_wrap(e, "--%s", flag) : 0;
+	cli_args_print_params();
 }
 
 static int take_word(struct quantize *q, const char *word, struct err *e)
@@ -80,33 +47,39 @@ static int take_word(struct quantize *q, const char *word, struct err *e)
 	return 0;
 }
 
-/* --flag value, --flag=value, -o value, and words. */
+static int take_version(struct quantize *q, struct cli_args *a, struct err *e)
+{
+	const char *text;
+	if (cli_args_value(a, &text, e))
+		return -1;
+	if (!encodings_version_parse(text, &q->version, e))
+		return 0;
+	e->code = ERR_USAGE;
+	return err_wrap(e, "--encoding-version");
+}
+
+static int take(struct quantize *q, struct cli_args *a, struct err *e)
+{
+	if (!a->flag[0])
+		return take_word(q, a->word, e);
+	if (strcmp(a->flag, "json") == 0 || strcmp(a->flag, "quiet") == 0) {
+		*(a->flag[0] == 'j' ? &q->json : &q->quiet) = true;
+		return a->value ? err_set(e, ERR_USAGE, "--%s takes no value", a->flag) : 0;
+	}
+	if (strcmp(a->flag, "o") == 0 || strcmp(a->flag, "output") == 0)
+		return cli_args_value(a, &q->out, e);
+	if (strcmp(a->flag, "encoding-version") == 0)
+		return take_version(q, a, e);
+	return cli_args_param(a, &q->params, e);
+}
+
 static int parse(struct quantize *q, int argc, char **argv, struct err *e)
 {
-	for (int i = 1; i < argc; i++) {
-		char flag[128];
-		const char *equals = strchr(argv[i], '='), *value = i + 1 < argc ? argv[i + 1] : NULL;
-		bool used, glued = false;
-		if (strcmp(argv[i], "-o") == 0) {
-			(void)strcpy(flag, "output");
-		} else if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
-			glued = equals != NULL;
-			int len = glued ? (int)(equals - argv[i]) - 2 : (int)strlen(argv[i]) - 2;
-			(void)snprintf(flag, sizeof flag, "%.*s", len, argv[i] + 2);
-			value = glued ? equals + 1 : value;
-		} else if (argv[i][0] == '-' && argv[i][1]) {
-			return err_set(e, ERR_USAGE, "unknown option %s", argv[i]);
-		} else {
-			if (take_word(q, argv[i], e))
-				return -1;
-			continue;
-		}
-		if (set_flag(q, flag, value, &used, e)) {
-			e->code = ERR_USAGE;
+	struct cli_args a;
+	cli_args_init(&a, argc, argv);
+	while (cli_args_next(&a))
+		if (take(q, &a, e))
 			return -1;
-		}
-		i += used && !glued;
-	}
 	if (!q->model || !q->calib || !q->out)
 		return err_set(e, ERR_USAGE, "%s is missing; see seqmsed quantize --help",
 		               !q->model ? "the model" : !q->calib ? "the calibration data" : "-o DIR");
@@ -209,11 +182,10 @@ int cli_quantize(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
 	struct quantize q = {.version = ENCODINGS_1_0_0};
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			help();
-			return 0;
-		}
+	if (cli_args_want_help(argc, argv)) {
+		help();
+		return 0;
+	}
 	params_init(&q.params);
 	int rc = parse(&q, argc, argv, &e);
 	if (!rc)

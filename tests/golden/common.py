@@ -21,10 +21,14 @@ def seqmsed(*argv):
     return done.stdout.decode()
 
 
+def flags(settings):
+    """{"param_bw": 4} as ["--param-bw", 4]; settings that are None are left out."""
+    return [word for key, value in settings.items() if value is not None for word in ("--" + key.replace("_", "-"), value)]
+
+
 def quantize(model, calib, out, **settings):
-    """quantize(m, c, d, param_bw=4) runs `seqmsed quantize m c -o d --param-bw 4 --quiet`; settings that are None are left out."""
-    flags = [word for key, value in settings.items() if value is not None for word in ("--" + key.replace("_", "-"), value)]
-    seqmsed("quantize", model, calib, "-o", out, "--quiet", *flags)
+    """quantize(m, c, d, param_bw=4) runs `seqmsed quantize m c -o d --param-bw 4 --quiet`."""
+    seqmsed("quantize", model, calib, "-o", out, "--quiet", *flags(settings))
 
 
 def load(path):
