@@ -19,6 +19,7 @@ import gzip
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,9 +59,18 @@ def not_built(args):
 
 
 def find(relative):
+    """A file of the models. One too large to keep there has a script get_NAME.sh beside its folder, which fetches it once."""
+    relative = pathlib.Path(relative)
     for root in MODELS:
         if (pathlib.Path(root) / relative).exists():
             return pathlib.Path(root) / relative
+    script = SHARED / "models" / f"get_{relative.parent}.sh"
+    fetched = common.TOP / "build/models" / relative
+    if script.exists() and not fetched.exists():
+        print(f"fetching {relative}", flush=True)
+        subprocess.run(["sh", str(script), str(fetched.parent)], stdout=subprocess.DEVNULL, check=False)
+    if fetched.exists():
+        return fetched
     raise Skip(f"no {relative}")
 
 
