@@ -1,0 +1,107 @@
+#include "api/backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void api_model_fini(struct api_model *m)
+{
+	for (size_t i = 0; i < m->nfiles; i++)
+		free(m->files[i].name);
+	free(m->files);
+	free(m->name);
+	free(m->inputs);
+	free(m->outputs);
+	memset(m, 0, sizeof *m);
+}
+
+void api_calibration_fini(struct api_calibration *c)
+{
+	free(c->name);
+	free(c->arrays);
+	memset(c, 0, sizeof *c);
+}
+
+void api_job_fini(struct api_job *j)
+{
+	for (size_t i = 0; i < j->nwarnings; i++) {
+		free(j->warnings[i].code);
+		free(j->warnings[i].layer);
+		free(j->warnings[i].detail);
+	}
+	for (size_t i = 0; i < j->nartifacts; i++) {
+		free(j->artifacts[i].name);
+		free(j->artifacts[i].media_type);
+	}
+	free(j->warnings);
+	free(j->artifacts);
+	free(j->name);
+	free(j->labels);
+	free(j->params);
+	free(j->phase);
+	free(j->current);
+	free(j->error_code);
+	free(j->error_detail);
+	memset(j, 0, sizeof *j);
+}
+
+void api_layer_fini(struct api_layer *l)
+{
+	free(l->node);
+	free(l->op_type);
+	free(l->weight);
+	free(l->strategy);
+	free(l->chosen);
+	memset(l, 0, sizeof *l);
+}
+
+void api_event_fini(struct api_event *v)
+{
+	free(v->event);
+	free(v->data);
+	memset(v, 0, sizeof *v);
+}
+
+void api_blob_fini(struct api_blob *b)
+{
+	if (b->fd >= 0)
+		(void)close(b->fd);
+	free(b->name);
+	free(b->media_type);
+	memset(b, 0, sizeof *b);
+	b->fd = -1;
+}
+
+void api_queue_fini(struct api_queue *q)
+{
+	free(q->jobs);
+	memset(q, 0, sizeof *q);
+}
+
+#define LIST_FREE(function, type, fini)       \
+	void function(type *list, size_t n)       \
+	{                                         \
+		for (size_t i = 0; i < n; i++)    \
+			fini(&list[i]);           \
+		free(list);                       \
+	}
+
+LIST_FREE(api_models_free, struct api_model, api_model_fini)
+LIST_FREE(api_calibrations_free, struct api_calibration, api_calibration_fini)
+LIST_FREE(api_jobs_free, struct api_job, api_job_fini)
+LIST_FREE(api_layers_free, struct api_layer, api_layer_fini)
+LIST_FREE(api_events_free, struct api_event, api_event_fini)
+
+bool api_is_plain_path(const char *name)
+{
+	if (name[0] == '\0' || strchr(name, '\\'))
+		return false;
+	for (const char *at = name;;) {
+		size_t n = strcspn(at, "/");
+		if (n == 0 || (n == 1 && at[0] == '.') || (n == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+		if (at[n] == '\0')
+			return true;
+		at += n + 1;
+	}
+}

@@ -1,0 +1,234 @@
+#include "server/store.h"
+
+#include "server/migrate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_READERS = 64 };
+
+struct store {
+	char *database; /* path */
+	int folder, lock_file, empty;
+	struct blobs *blobs;
+
+	pthread_mutex_t write_lock; /* guards writer and the names of blobs; held through a transaction */
+	struct db *writer;
+	char (*touched)[SHA256_HEX + 1]; /* blobs whose use this transaction changes */
+	size_t ntouched;
+
+	pthread_mutex_t read_lock; /* guards the idle readers */
+	struct db *idle[MAX_READERS];
+	size_t nidle;
+};
+
+/* Makes the folder and its parents, as mkdir -p does. */
+static int make_folders(const char *path, struct err *e)
+{
+	char *copy = strdup(path);
+	int rc = 0;
+	if (!copy)
+		return err_nomem(e, "a path");
+	for (char *p = copy + 1; rc == 0; p++) {
+		if (*p != '/' && *p != '\0')
+			continue;
+		char end = *p;
+		*p = '\0';
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			rc = err_errno(e, errno, "making the folder %s", copy);
+		*p = end;
+		if (end == '\0')
+			break;
+	}
+	free(copy);
+	return rc;
+}
+
+static int open_folder(struct store *s, const char *path, struct err *e)
+{
+	if (make_folders(path, e) < 0)
+		return -1;
+	s->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->folder < 0)
+		return err_errno(e, errno, "opening the folder %s", path);
+	s->lock_file = openat(s->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (s->lock_file < 0)
+		return err_errno(e, errno, "opening %s/lock", path);
+	if (flock(s->lock_file, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? err_set(e, ERR_BAD_STATE, "another seqmsed uses %s", path)
+					    : err_errno(e, errno, "locking %s", path);
+	if (mkdirat(s->folder, "empty", 0700) < 0 && errno != EEXIST)
+		return err_errno(e, errno, "making %s/empty", path);
+	s->empty = openat(s->folder, "empty", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return s->empty < 0 ? err_errno(e, errno, "opening %s/empty", path) : 0;
+}
+
+static int open_database(struct store *s, const char *path, struct err *e)
+{
+	if (asprintf(&s->database, "%s/seqmsed.db", path) < 0) {
+		s->database = NULL;
+		return err_nomem(e, "a path");
+	}
+	/* SQLite's NOFOLLOW refuses a link anywhere in the path, so it gets the real one. */
+	char *real = realpath(path, NULL);
+	if (real) {
+		free(s->database);
+		int n = asprintf(&s->database, "%s/seqmsed.db", real);
+		free(real);
+		if (n < 0) {
+			s->database = NULL;
+			return err_nomem(e, "a path");
+		}
+	}
+	s->writer = db_open(s->database, DB_WRITE, e);
+	return s->writer && migrate(s->writer, NULL, e) == 0 ? 0 : -1;
+}
+
+struct store *store_open(const char *path, struct err *e)
+{
+	struct store *s = calloc(1, sizeof *s);
+	if (!s) {
+		err_nomem(e, "the store");
+		return NULL;
+	}
+	s->folder = s->lock_file = s->empty = -1;
+	pthread_mutex_init(&s->write_lock, NULL);
+	pthread_mutex_init(&s->read_lock, NULL);
+	if (open_folder(s, path, e) == 0 && (s->blobs = blobs_open(s->folder, e)) && open_database(s, path, e) == 0)
+		return s;
+	store_close(s);
+	return NULL;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->nidle; i++)
+		db_close(s->idle[i]);
+	db_close(s->writer);
+	blobs_close(s->blobs);
+	if (s->empty >= 0)
+		(void)close(s->empty);
+	if (s->lock_file >= 0)
+		(void)close(s->lock_file);
+	if (s->folder >= 0)
+		(void)close(s->folder);
+	pthread_mutex_destroy(&s->write_lock);
+	pthread_mutex_destroy(&s->read_lock);
+	free(s->touched);
+	free(s->database);
+	free(s);
+}
+
+struct blobs *store_blobs(struct store *s)
+{
+	return s->blobs;
+}
+
+int store_empty_folder(const struct store *s)
+{
+	return s->empty;
+}
+
+struct db *store_begin(struct store *s, struct err *e)
+{
+	pthread_mutex_lock(&s->write_lock);
+	if (db_begin(s->writer, e) == 0)
+		return s->writer;
+	pthread_mutex_unlock(&s->write_lock);
+	return NULL;
+}
+
+/* 1: some row uses the blob; 0: none does; -1: nobody knows. */
+static int is_used(void *ctx, const char *sha256, struct err *e)
+{
+	bool found = false;
+	int64_t one;
+	if (db_get_int(ctx, e, &one, &found, "SELECT 1 FROM blob_uses WHERE sha256 = ? LIMIT 1", "s", sha256) < 0)
+		return -1;
+	return found;
+}
+
+static void remove_unused(struct store *s)
+{
+	struct err ignored = ERR_INIT; /* a file that stays is swept at the next start */
+	for (size_t i = 0; i < s->ntouched; i++)
+		if (is_used(s->writer, s->touched[i], &ignored) == 0)
+			blob_remove(s->blobs, s->touched[i]);
+	free(s->touched);
+	s->touched = NULL;
+	s->ntouched = 0;
+}
+
+int store_end(struct store *s, int rc, struct err *e)
+{
+	if (rc == 0)
+		rc = db_commit(s->writer, e);
+	else
+		db_rollback(s->writer);
+	remove_unused(s);
+	pthread_mutex_unlock(&s->write_lock);
+	return rc;
+}
+
+void store_let_go(struct store *s, const char *sha256)
+{
+	char(*more)[SHA256_HEX + 1] = realloc(s->touched, (s->ntouched + 1) * sizeof *more);
+	if (!more)
+		return; /* swept at the next start */
+	s->touched = more;
+	(void)snprintf(more[s->ntouched++], sizeof *more, "%s", sha256);
+}
+
+int store_keep(struct store *s, struct part *p, struct err *e)
+{
+	store_let_go(s, part_sha256(p));
+	return part_keep(p, e);
+}
+
+struct db *store_read(struct store *s, struct err *e)
+{
+	struct db *d = NULL;
+	pthread_mutex_lock(&s->read_lock);
+	if (s->nidle > 0)
+		d = s->idle[--s->nidle];
+	pthread_mutex_unlock(&s->read_lock);
+	return d ? d : db_open(s->database, DB_READ, e);
+}
+
+void store_read_end(struct store *s, struct db *d)
+{
+	if (!d)
+		return;
+	pthread_mutex_lock(&s->read_lock);
+	if (s->nidle < MAX_READERS) {
+		s->idle[s->nidle++] = d;
+		d = NULL;
+	}
+	pthread_mutex_unlock(&s->read_lock);
+	db_close(d);
+}
+
+int store_sweep(struct store *s, int *removed, struct err *e)
+{
+	struct db *d = store_begin(s, e);
+	return d ? store_end(s, blobs_sweep(s->blobs, is_used, d, removed, e), e) : -1;
+}
+
+int store_probe(struct store *s, struct err *e)
+{
+	struct db *d = store_begin(s, e);
+	/* The transaction is rolled back: it only asks for the lock and for a page. */
+	int rc = d ? db_run(d, e, "UPDATE schema_migrations SET name = name WHERE number = 1", "") : -1;
+	if (d)
+		(void)store_end(s, -1, e);
+	return rc;
+}

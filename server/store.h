@@ -1,0 +1,50 @@
+#ifndef SEQMSED_STORE_H
+#define SEQMSED_STORE_H
+
+/* The daemon's state folder: the database, the blobs, and who may write when.
+ *
+ *     STATE/lock        held while a daemon runs, so that a second one refuses to start
+ *     STATE/seqmsed.db  the catalogue and the queue (with -wal and -shm beside it)
+ *     STATE/blobs/, STATE/parts/   files (server/blob.h)
+ *     STATE/empty/      the working directory of engine children; nothing is ever written there
+ *
+ * All writes go through one connection, taken by store_begin() and given back by store_end(), which also decides about the
+ * transaction. Files get and lose their names inside such a transaction, so that a row and its blob never cross. Readers have
+ * connections of their own, as many as there are threads reading at once. Any thread.
+ */
+
+#include "core/err.h"
+#include "server/blob.h"
+#include "server/db.h"
+
+struct store;
+
+/* Opens or makes the folder and brings the database to this program's schema. ERR_BAD_STATE: another daemon has it. */
+struct store *store_open(const char *path, struct err *e);
+void store_close(struct store *s);
+
+struct blobs *store_blobs(struct store *s);
+int store_empty_folder(const struct store *s); /* descriptor of STATE/empty, the store's */
+
+/* Waits for the writing connection and begins a transaction; NULL when that failed. */
+struct db *store_begin(struct store *s, struct err *e);
+/* Commits when rc is 0, rolls back when not; gives the connection back. Returns 0 only when everything is on the disk. */
+int store_end(struct store *s, int rc, struct err *e);
+
+struct db *store_read(struct store *s, struct err *e);
+void store_read_end(struct store *s, struct db *d); /* accepts NULL */
+
+/* Inside a transaction: gives a finished part its name among the blobs. When the transaction then fails, or its rows do not use the
+ * blob, store_end() removes it again. */
+int store_keep(struct store *s, struct part *p, struct err *e);
+/* Inside a transaction, where a row that used the blob goes: store_end() removes the file when no row uses it any more, after
+ * the commit and before anybody else can write. */
+void store_let_go(struct store *s, const char *sha256);
+
+/* Start-up: removes parts and blobs that nothing uses. */
+int store_sweep(struct store *s, int *removed, struct err *e);
+
+/* Takes the writing connection for a moment: can the database be written now? */
+int store_probe(struct store *s, struct err *e);
+
+#endif
