@@ -1,0 +1,120 @@
+#include "server/engine.h"
+
+#include "core/inspect.h"
+#include "core/ort.h"
+#include "server/frame.h"
+
+#include <stdlib.h>
+
+static int send_answer(const struct buf *b, struct err *e)
+{
+	return buf_failed(b) ? err_nomem(e, "an answer") : frame_write(ENGINE_FRAMES, FRAME_ANSWER, b->data, b->len, e);
+}
+
+int engine_version(struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	const char *version = ort_version(e);
+	if (!version)
+		return -1;
+	json_out_init(&w, &b, 0);
+	json_out_object(&w, NULL);
+	json_out_string(&w, "onnxruntime", version);
+	json_out_end_object(&w);
+	int rc = send_answer(&b, e);
+	buf_fini(&b);
+	return rc;
+}
+
+int engine_inspect_model(const struct engine_request *q, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	struct onnx_model *m = engine_open_model(q, e);
+	int rc = -1;
+	json_out_init(&w, &b, 0);
+	if (m && inspect_json(m, &w, NULL, e) == 0)
+		rc = send_answer(&b, e);
+	buf_fini(&b);
+	onnx_model_free(m);
+	return rc;
+}
+
+/* The rows that all arrays have, or null. */
+static void common_rows(const struct npz *z, struct json_out *w)
+{
+	int64_t rows = -1;
+	for (size_t i = 0; i < npz_count(z); i++) {
+		const struct npz_array *a = npz_array(z, i);
+		int64_t n = a->rank > 0 ? a->shape[0] : 1;
+		if (i > 0 && n != rows) {
+			json_out_null(w, "samples");
+			return;
+		}
+		rows = n;
+	}
+	if (rows < 0)
+		json_out_null(w, "samples");
+	else
+		json_out_integer(w, "samples", rows);
+}
+
+static void list_arrays(const struct npz *z, struct json_out *w)
+{
+	json_out_array(w, "arrays");
+	for (size_t i = 0; i < npz_count(z); i++) {
+		const struct npz_array *a = npz_array(z, i);
+		json_out_object(w, NULL);
+		json_out_string(w, "name", a->name);
+		json_out_string(w, "type", npz_type_name(a->type));
+		json_out_array(w, "shape");
+		for (int k = 0; k < a->rank; k++)
+			json_out_integer(w, NULL, a->shape[k]);
+		json_out_end_array(w);
+		json_out_end_object(w);
+	}
+	json_out_end_array(w);
+}
+
+/* Whether the set feeds the model, as the search will find it. */
+static int check_fit(const struct engine_request *q, struct npz *z, struct json_out *w, struct err *e)
+{
+	struct onnx_model *m = engine_open_model(q, e);
+	struct calib_input *inputs = NULL;
+	struct calib *c = NULL;
+	size_t n;
+	if (m && inspect_calib_inputs(m, &inputs, &n, e) == 0)
+		c = calib_new(z, inputs, n, q->params.batch_size, q->params.num_batches, e);
+	if (c) {
+		json_out_integer(w, "fit_samples", calib_samples(c));
+		json_out_integer(w, "fit_samples_used", calib_samples_used(c));
+	}
+	int rc = c ? 0 : -1;
+	calib_free(c);
+	free(inputs);
+	onnx_model_free(m);
+	return rc;
+}
+
+int engine_inspect_calibration(const struct engine_request *q, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	struct npz *z = npz_open_fd(q->calibration, "the calibration", e);
+	int rc = -1;
+	json_out_init(&w, &b, 0);
+	json_out_object(&w, NULL);
+	if (!z)
+		goto out;
+	list_arrays(z, &w);
+	common_rows(z, &w);
+	if (q->model >= 0 && check_fit(q, z, &w, e) < 0)
+		goto out;
+	json_out_end_object(&w);
+	rc = send_answer(&b, e);
+out:
+	buf_fini(&b);
+	npz_free(z);
+	return rc;
+}
