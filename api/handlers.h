@@ -1,0 +1,47 @@
+#ifndef SEQMSED_HANDLERS_H
+#define SEQMSED_HANDLERS_H
+
+/* The handlers that the route table names. Each fills the response completely. A check comes before the body and leaves the
+ * status 0 where it has nothing against the request. */
+
+#include "api/routes.h"
+
+#define HANDLER(name) void name(const struct api *a, struct http_request *q, struct http_response *r)
+
+/* models.c */
+HANDLER(models_check);
+HANDLER(models_add);
+HANDLER(models_list);
+HANDLER(models_get);
+HANDLER(models_delete);
+HANDLER(models_layers);
+HANDLER(models_content);
+HANDLER(models_file_check);
+HANDLER(models_file_add);
+/* calibrations.c */
+HANDLER(calibrations_check);
+HANDLER(calibrations_add);
+HANDLER(calibrations_list);
+HANDLER(calibrations_get);
+HANDLER(calibrations_delete);
+HANDLER(calibrations_content);
+/* jobs.c */
+HANDLER(jobs_list);
+HANDLER(jobs_get);
+HANDLER(jobs_cancel);
+HANDLER(jobs_delete);
+/* submit.c */
+HANDLER(jobs_add);
+/* results.c */
+HANDLER(results_layers);
+HANDLER(results_events);
+HANDLER(results_encodings);
+HANDLER(results_artifacts);
+HANDLER(results_artifact);
+/* meta.c */
+HANDLER(meta_queue);
+HANDLER(meta_server);
+HANDLER(meta_live);
+HANDLER(meta_ready);
+
+#endif

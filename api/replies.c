@@ -1,0 +1,126 @@
+#include "api/replies.h"
+
+#include "api/problems.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PAGE = 1000, DEFAULT_PAGE = 100, MAX_NAME = 200 };
+
+void reply_begin(struct http_response *r, struct json_out *w)
+{
+	http_response_fini(r);
+	json_out_init(w, &r->body, 0);
+}
+
+void reply_end(struct http_response *r, const struct http_request *q, int status)
+{
+	buf_str(&r->body, "\n");
+	if (buf_failed(&r->body)) {
+		problem_set(r, q, PROBLEM_MEMORY, "there is no memory for the answer");
+		return;
+	}
+	r->status = status;
+	http_set(r, "Content-Type", "application/json");
+	if (!http_get(r, "Cache-Control"))
+		http_set(r, "Cache-Control", "no-store");
+}
+
+void reply_empty(struct http_response *r, int status)
+{
+	http_response_fini(r);
+	r->status = status;
+}
+
+bool reply_integer(const struct http_request *q, struct http_response *r, const char *name, int64_t min, int64_t max, int64_t dflt,
+		   int64_t *out)
+{
+	const char *text = http_query(q, name);
+	char *end, pointer[80];
+	*out = dflt;
+	if (!text)
+		return true;
+	errno = 0;
+	long long v = strtoll(text, &end, 10);
+	bool plain = text[0] != '\0' && strspn(text, "0123456789") == strlen(text);
+	if (plain && *end == '\0' && errno == 0 && v >= min && v <= max) {
+		*out = v;
+		return true;
+	}
+	(void)snprintf(pointer, sizeof pointer, "?%s", name);
+	problem_at(r, q, PROBLEM_BAD_PARAM, pointer, "%s must be an integer from %lld to %lld", name, (long long)min, (long long)max);
+	return false;
+}
+
+bool reply_page(const struct http_request *q, struct http_response *r, struct api_page *page)
+{
+	const char *after = http_query(q, "after");
+	memset(page, 0, sizeof *page);
+	if (!reply_integer(q, r, "limit", 1, MAX_PAGE, DEFAULT_PAGE, &page->limit))
+		return false;
+	page->limit++;
+	if (after && (strlen(after) > API_ID || after[0] == '\0')) {
+		problem_at(r, q, PROBLEM_BAD_PARAM, "?after", "after must be an id, as next gives it");
+		return false;
+	}
+	if (after)
+		memcpy(page->after, after, strlen(after) + 1);
+	return true;
+}
+
+size_t reply_page_count(const struct api_page *page, size_t n)
+{
+	return n < (size_t)page->limit ? n : (size_t)page->limit - 1;
+}
+
+/* The path and the other parameters of the request again, with another ?after. */
+static void link_next(struct http_response *r, const struct http_request *q, const struct api_page *page, const char *last)
+{
+	struct buf b = BUF_INIT;
+	const char *status = http_query(q, "status");
+	for (size_t i = 0; i < q->nsegments; i++)
+		buf_printf(&b, "/%s", q->segments[i]);
+	buf_printf(&b, "?limit=%lld&after=%s", (long long)page->limit - 1, last);
+	if (status)
+		buf_printf(&b, "&status=%s", status);
+	if (!buf_failed(&b))
+		http_set(r, "Link", "<%s>; rel=\"next\"", b.data);
+	buf_fini(&b);
+}
+
+void reply_page_end(struct http_response *r, const struct http_request *q, struct json_out *w, const struct api_page *page, size_t n,
+		    const char *last)
+{
+	bool more = n >= (size_t)page->limit;
+	json_out_end_array(w);
+	json_out_bool(w, "has_more", more);
+	json_out_string(w, "next", more ? last : NULL);
+	json_out_end_object(w);
+	if (more)
+		link_next(r, q, page, last);
+	reply_end(r, q, 200);
+}
+
+bool reply_name(const struct http_request *q, struct http_response *r, const char **name)
+{
+	*name = http_query(q, "name");
+	if (!*name)
+		*name = "";
+	if (strlen(*name) <= MAX_NAME)
+		return true;
+	problem_at(r, q, PROBLEM_BAD_PARAM, "?name", "name has more than %d bytes", MAX_NAME);
+	return false;
+}
+
+void reply_stored(struct json_out *w, const char *key, const char *text)
+{
+	struct err ignored = ERR_INIT;
+	struct json *v = text ? json_parse(text, strlen(text), &ignored) : NULL;
+	if (v)
+		json_out_value(w, key, v);
+	else
+		json_out_null(w, key);
+	json_free(v);
+}
