@@ -2,6 +2,8 @@
 
 #include "core/ort.h"
 #include "core/version.h"
+#include "server/engine.h"
+#include "server/serve.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,9 +25,12 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *does;
 } commands[] = {
+	{"serve", cmd_serve, "run the daemon: models, calibration data and jobs over HTTP"},
 	{"quantize", cli_quantize, "search a model's weight ranges and write its encodings"},
 	{"inspect", cli_inspect, "show a model's inputs and layers, and what can be searched"},
 	{"compare", cli_compare, "compare two encodings files"},
+	{"migrate", cmd_migrate, "bring a daemon's database to this version's schema"},
+	{"engine", cmd_engine, "what serve starts for every job; not to be run by hand"},
 	{"version", version, "print the version"},
 	{"help", help, "print this"},
 };
