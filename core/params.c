@@ -113,7 +113,7 @@ static int list_from_json(char ***l, const struct json *v, struct err *e)
 			continue;
 		list_free(*l);
 		*l = NULL;
-		return err_wrap(e, "element %zu", i);
+		return err_wrap(e, "/%zu", i);
 	}
 	return 0;
 }
@@ -288,13 +288,16 @@ int params_set_text(struct params *p, const char *name, const char *text, struct
 
 /* ---- whole objects ---- */
 
-/* Puts "/key" before the message, as a JSON pointer spells it: "~0" for '~', "~1" for '/'. */
+/* Puts "/key" before the message, as a JSON pointer spells it: "~0" for '~', "~1" for '/'. A message that begins with a
+ * pointer already, into a list, is the rest of this one. */
 static int wrap_pointer(struct err *e, const char *key)
 {
 	struct buf b = BUF_INIT;
+	struct err inner = *e;
 	for (; *key && b.len < 100; key++)
 		buf_printf(&b, *key == '~' ? "~0" : *key == '/' ? "~1" : "%c", *key);
-	(void)err_wrap(e, "/%s", b.data ? b.data : "");
+	const char *name = b.data ? b.data : "";
+	(void)err_set(e, inner.code, "/%s%s%.800s", name, inner.msg[0] == '/' ? "" : ": ", inner.msg);
 	buf_fini(&b);
 	return -1;
 }

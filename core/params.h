@@ -37,8 +37,8 @@ int params_copy(struct params *to, const struct params *from, struct err *e);
 /* Sets one setting by its name or alias (weight_bits is param_bw) from JSON, or from a command line's text. A list from JSON
  * replaces what was there; text appends one glob to it. Text for bytes may end in K, M, G or T (powers of 1024). With text, '-'
  * in a name may stand for '_'. ERR_UNKNOWN_FIELD says that a name is not built yet, or what was perhaps meant; the message of
- * ERR_BAD_PARAM says what is wrong without the setting's name, for the caller to err_wrap() it as its user wrote it. An error
- * changes nothing. */
+ * ERR_BAD_PARAM says what is wrong without the setting's name, for the caller to err_wrap() it as its user wrote it (of a JSON
+ * list's element it begins with its place, "/2: …"). An error changes nothing. */
 int params_set_json(struct params *p, const char *name, const struct json *v, struct err *e);
 int params_set_text(struct params *p, const char *name, const char *text, struct err *e);
 
