@@ -1,4 +1,5 @@
 #include "npz_file.h"
+#include "shared.h"
 
 #include "core/err.h"
 #include "core/npz.h"
@@ -610,12 +611,10 @@ static void many_members_are_read_in_turns(void **state)
 
 /* ---- real files ---- */
 
-static void check_same(const char *folder, const char *a_name, const char *b_name)
+static void check_same(const char *a_name, const char *b_name)
 {
-	char path[2][512];
-	(void)snprintf(path[0], sizeof path[0], "%s/%s", folder, a_name);
-	(void)snprintf(path[1], sizeof path[1], "%s/%s", folder, b_name);
-	struct npz *a = opened(path[0]), *b = opened(path[1]);
+	char path[4096];
+	struct npz *a = opened(shared_path(a_name, path, sizeof path)), *b = opened(shared_path(b_name, path, sizeof path));
 	const struct npz_array *x = npz_array(a, 0), *y = npz_array(b, 0);
 	int n = 1;
 	assert_int_equal(x->rank, y->rank);
@@ -638,16 +637,13 @@ static void check_same(const char *folder, const char *a_name, const char *b_nam
 static void the_flavours_of_a_real_set_are_equal(void **state)
 {
 	(void)state;
-	const char *shared = getenv("SEQMSED_SHARED");
-	char folder[256], probe[300];
-	(void)snprintf(folder, sizeof folder, "%s/models/digits_cnn", shared ? shared : "../shared");
-	(void)snprintf(probe, sizeof probe, "%s/calib.npz", folder);
-	if (access(probe, R_OK) != 0)
+	char path[4096];
+	if (access(shared_path("models/digits_cnn/calib.npz", path, sizeof path), R_OK) != 0)
 		skip();
-	check_same(folder, "calib.npz", "calib.npy");
-	check_same(folder, "calib.npz", "calib_deflate.npz");
-	check_same(folder, "calib.npz", "calib_fortran_f64.npz");
-	check_same(folder, "calib.npz", "calib_labeled.npz");
+	check_same("models/digits_cnn/calib.npz", "models/digits_cnn/calib.npy");
+	check_same("models/digits_cnn/calib.npz", "models/digits_cnn/calib_deflate.npz");
+	check_same("models/digits_cnn/calib.npz", "models/digits_cnn/calib_fortran_f64.npz");
+	check_same("models/digits_cnn/calib.npz", "models/digits_cnn/calib_labeled.npz");
 }
 
 int main(void)
