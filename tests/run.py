@@ -7,7 +7,7 @@ Parts, all of them when none is named:
     unit          every tests/unit/test_*.c, a program in BUILD/tests (cmocka, read as TAP)
     fuzz          the committed corpora of tests/fuzz/corpus/NAME, replayed through BUILD/tests/replay_NAME
     cli           pytest over tests/cli, tests/http, ...: whatever folders of PYTEST_FOLDERS there are
-    golden-small  the sample in tests/data against the reference's encodings beside it
+    golden-small  the sample and the small models in tests/data against the reference's encodings beside them
     golden        the models in $SEQMSED_SHARED (default ../shared) against the reference's results there
 
 A part whose subject is not there (no folder, no ../shared) says so and counts nothing. tests/tsan.supp
@@ -25,6 +25,7 @@ import xml.etree.ElementTree as ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ("unit", "fuzz", "cli", "golden-small", "golden")
+GOLDEN = {"golden-small": ("small.py", "zoo.py"), "golden": ("golden.py",)}
 PYTEST_FOLDERS = ("tests/cli", "tests/http")
 UNIT_SECONDS = 600
 
@@ -120,18 +121,19 @@ def cli(build, env, tally):
         tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out)
 
 
-def golden(build, env, tally, small):
-    script = TOP / "tests/golden" / ("small.py" if small else "golden.py")
-    if not (TOP / build / "seqmsed").exists():
-        tally.add(script.name, 0, 1, output=f"{build}/seqmsed was not built")
-        return
-    code, out, seconds = run([sys.executable, script], dict(env, PYTHONDONTWRITEBYTECODE="1"))
-    counts = re.search(r"^golden: (\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
-    passed, failed, skipped = (int(n) for n in counts.groups()) if counts else (0, 1, 0)
-    failed = max(failed, int(code != 0))
-    if not failed:
-        print("    " + "\n    ".join(line for line in out.rstrip().splitlines() if not line.startswith("golden: ")))
-    tally.add("golden-small" if small else "golden", passed, failed, skipped, seconds, out)
+def golden(build, env, tally, part):
+    for name in GOLDEN[part]:
+        script = TOP / "tests/golden" / name
+        if not (TOP / build / "seqmsed").exists():
+            tally.add(name, 0, 1, output=f"{build}/seqmsed was not built")
+            continue
+        code, out, seconds = run([sys.executable, script], dict(env, PYTHONDONTWRITEBYTECODE="1"))
+        counts = re.search(r"^golden: (\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
+        passed, failed, skipped = (int(n) for n in counts.groups()) if counts else (0, 1, 0)
+        failed = max(failed, int(code != 0))
+        if not failed:
+            print("    " + "\n    ".join(line for line in out.rstrip().splitlines() if not line.startswith("golden: ")))
+        tally.add(f"tests/golden/{name}", passed, failed, skipped, seconds, out)
 
 
 def main():
@@ -143,7 +145,7 @@ def main():
     for part in args.parts or PARTS:
         print(f"{part}:")
         if part.startswith("golden"):
-            golden(args.build, env, tally, part == "golden-small")
+            golden(args.build, env, tally, part)
         else:
             {"unit": unit, "fuzz": fuzz, "cli": cli}[part](args.build, env, tally)
     if tally.skipped:
