@@ -19,8 +19,11 @@ static int64_t out_size(const struct layer *l, int i, int64_t in, int64_t *pad)
 		return room < 0 ? 0 : room / l->stride[i] + 1;
 	}
 	int64_t out = ceil_div(in, l->stride[i]), total = (out - 1) * l->stride[i] + reach - in;
-	total = total < 0 ? 0 : total;
-	*pad = l->auto_pad == LAYER_PAD_SAME_UPPER ? total / 2 : total - total / 2;
+	bool upper = l->auto_pad == LAYER_PAD_SAME_UPPER;
+	if (total < 0) /* the stride jumps over pixels: ONNX Runtime then crops, where ONNX says nothing, and rounds like this */
+		*pad = (total + (upper ? 1 : 2)) / 2;
+	else
+		*pad = upper ? total / 2 : total - total / 2;
 	return out;
 }
 
