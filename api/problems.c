@@ -65,15 +65,15 @@ static void one_input(struct json_out *w, const char *name, size_t name_len, con
 	buf_fini(&text);
 }
 
-/* `…: input "x": why; input "y": why` becomes an entry for each input. */
+#define INPUT "input \""
+
+/* `input "x": why; input "y": why` becomes an entry for each input. */
 static void list_inputs(struct json_out *w, const char *message)
 {
-	static const char mark[] = "input \"", next_mark[] = "; input \"";
-	const char *at = strstr(message, mark);
-	while (at) {
-		const char *next = strstr(at + 1, next_mark);
-		size_t len = next ? (size_t)(next - at) : strlen(at);
-		const char *name = at + sizeof mark - 1, *quote = memchr(name, '"', len - (sizeof mark - 1));
+	for (const char *at = message; at;) {
+		const char *next = strstr(at + 1, "; " INPUT);
+		size_t len = next ? (size_t)(next - at) : strlen(at), mark = sizeof INPUT - 1;
+		const char *name = at + mark, *quote = memchr(name, '"', len - mark);
 		if (quote)
 			one_input(w, name, (size_t)(quote - name), at, len);
 		at = next ? next + 2 : NULL;
@@ -82,7 +82,7 @@ static void list_inputs(struct json_out *w, const char *message)
 
 struct pointed {
 	const char *pointer, *detail; /* one entry; pointer NULL: none */
-	const char *inputs;           /* a calibration's message; NULL: none */
+	const char *inputs;           /* what a message says of inputs; NULL: nothing */
 };
 
 static void fill(struct http_response *r, const struct http_request *q, enum problem p, const char *detail, const struct pointed *at)
@@ -140,7 +140,7 @@ void problem_at(struct http_response *r, const struct http_request *q, enum prob
 void problem_of(struct http_response *r, const struct http_request *q, const struct err *e, const char *prefix)
 {
 	enum problem p = problem_named(err_name(e->code));
-	struct pointed at = {NULL, e->msg, e->code == ERR_CALIBRATION ? e->msg : NULL};
+	struct pointed at = {NULL, e->msg, e->code == ERR_CALIBRATION ? strstr(e->msg, INPUT) : NULL};
 	char pointer[300];
 	const char *colon = e->msg[0] == '/' ? strstr(e->msg, ": ") : NULL;
 	if (prefix) {
@@ -151,7 +151,7 @@ void problem_of(struct http_response *r, const struct http_request *q, const str
 	if (p == PROBLEM_INTERNAL)
 		fill(r, q, p, "the server's log says more", NULL);
 	else
-		fill(r, q, p, e->msg, &at);
+		fill(r, q, p, at.detail, &at);
 }
 
 void problem_of_job(struct json_out *w, const char *key, const char *code, const char *detail)
