@@ -6,7 +6,7 @@
 $SEQMSED_SHARED (default ../shared) holds models/MODEL/model.onnx with calib.npz; $SEQMSED_MODELS may name another such folder for
 models that are not there. The columns:
 
-    search   seconds of our search, from report.json; process: wall-clock seconds of the whole command
+    search   seconds of our whole run, from report.json: loading the model included; process: wall-clock seconds of the command
     pass     one float32 pass of ONNX Runtime over the same samples: default options, the same threads and batch, best of 3, in
              a process of its own, right after our search
     passes   search divided by pass: the unit in which searches can be compared across machines
