@@ -212,20 +212,20 @@ static bool begin_upload(struct exchange *x, int64_t length)
 }
 
 /* Everything that is decided before the body. False: the response is the answer. */
-static bool accept_head(struct exchange *x, const char *method, const char *version, int64_t *length)
+static bool accept_head(struct exchange *x, const char *method, const char *version)
 {
 	if (!read_head(x, method, version))
 		return false;
-	*length = guard_body_length(&x->q);
+	int64_t length = guard_body_length(&x->q);
 	x->route = route_find(&x->q, &x->r);
 	if (!x->route)
 		return false;
 	x->limit = limit_of(x);
-	if (*length > x->limit)
+	if (length > x->limit)
 		return too_large(x);
 	if (!route_check(x->h->o.api, x->route, &x->q, &x->r))
 		return false;
-	return !is_file(x) || begin_upload(x, *length);
+	return !is_file(x) || begin_upload(x, length);
 }
 
 /* ---- the answer ---- */
@@ -317,12 +317,14 @@ static enum MHD_Result answer_or_wait(struct exchange *x)
 
 /* ---- the body ---- */
 
-/* A body that will be refused is still read when it is short: closing at once would make the client's system throw our answer away. */
-static enum MHD_Result refuse(struct exchange *x, int64_t length)
+/* A body that will be refused is still read when it is short: closing at once would make the client's system throw our answer
+ * away. After a malformed head nobody knows where the body ends. */
+static enum MHD_Result refuse(struct exchange *x)
 {
+	int64_t length = guard_body_length(&x->q);
 	bool in_doubt = http_header(&x->q, "Expect") != NULL;
 	x->limit = DRAIN_BYTES;
-	if (length == -2 || length > DRAIN_BYTES || (in_doubt && length > 0))
+	if (x->r.status == 400 || length == -2 || length > DRAIN_BYTES || (in_doubt && length > 0))
 		return send_answer(x);
 	x->phase = DISCARD;
 	return MHD_YES;
@@ -371,16 +373,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 				  const char *data, size_t *size, void **context)
 {
 	struct exchange *x = *context;
-	int64_t length = -1;
 	(void)cls;
 	(void)connection;
 	(void)url;
 	if (!x)
 		return MHD_NO;
 	if (x->phase == HEAD) {
-		bool ok = accept_head(x, method, version, &length);
+		bool ok = accept_head(x, method, version);
 		x->phase = BODY;
-		return ok ? MHD_YES : refuse(x, length);
+		return ok ? MHD_YES : refuse(x);
 	}
 	if (*size > 0) {
 		take(x, data, *size);

@@ -34,6 +34,7 @@ struct daemon {
 	struct backend backend;
 	struct api api;
 	struct httpd *httpd;
+	int socket; /* listening, while it is not the server's; else -1 */
 	atomic_bool stop; /* inspections give up */
 };
 
@@ -84,19 +85,21 @@ static void make_api(struct daemon *d)
 	d->api.max_wait_seconds = d->config.max_wait_seconds;
 }
 
-static int start_http(struct daemon *d, char shown[LISTEN_TEXT], struct err *e)
+static int start_http(struct daemon *d, struct err *e)
 {
-	int fd = listen_open(d->config.listen, shown, e);
-	if (fd < 0)
-		return -1;
-	const struct httpd_options o = {&d->config, &d->api, store_blobs(d->store), d->crew, d->watch, fd};
+	const struct httpd_options o = {&d->config, &d->api, store_blobs(d->store), d->crew, d->watch, d->socket};
+	d->socket = -1; /* the server's from here on */
 	d->httpd = httpd_start(&o, e);
 	return d->httpd ? 0 : -1;
 }
 
+/* The socket comes first: a wrong address changes nothing, and who connects early waits in the system's queue. */
 static int start(struct daemon *d, char shown[LISTEN_TEXT], struct err *e)
 {
 	const struct loop_options o = {on_tick, TICK_MS, d};
+	d->socket = listen_open(d->config.listen, shown, e);
+	if (d->socket < 0)
+		return -1;
 	d->watch = watch_new();
 	if (!d->watch)
 		return err_nomem(e, "the watch");
@@ -109,7 +112,7 @@ static int start(struct daemon *d, char shown[LISTEN_TEXT], struct err *e)
 	if (!d->crew || start_workers(d, e) < 0)
 		return -1;
 	d->backend.pool = d->pool;
-	return start_http(d, shown, e);
+	return start_http(d, e);
 }
 
 /* Nothing new, then what waits, then what works, then what it used. */
@@ -128,6 +131,8 @@ static void stop(struct daemon *d)
 	store_close(d->store);
 	loop_free(d->loop);
 	watch_free(d->watch);
+	if (d->socket >= 0)
+		(void)close(d->socket);
 }
 
 static int fail(const struct err *e)
@@ -138,13 +143,14 @@ static int fail(const struct err *e)
 
 static int run(struct config *config)
 {
-	struct daemon d = {.config = *config};
+	struct daemon d = {.config = *config, .socket = -1};
 	struct err e = ERR_INIT;
 	char shown[LISTEN_TEXT];
 	log_set_level((enum log_level)log_level_parse(config->log_level));
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	int rc = start(&d, shown, &e);
+	bool listened = d.httpd || d.socket >= 0;
 	if (rc == 0) {
 		(void)printf("listening on %s\n", shown);
 		(void)fflush(stdout);
@@ -154,7 +160,7 @@ static int run(struct config *config)
 		log_line(LOG_INFO, "ending", NULL);
 	}
 	stop(&d);
-	if (rc == 0)
+	if (listened)
 		listen_forget(config->listen);
 	return rc == 0 ? 0 : fail(&e);
 }
