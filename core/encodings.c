@@ -86,7 +86,8 @@ static double steps(struct quant_mode mode)
 static void write_1_0_0(struct json_out *w, const char *key, const struct encoding *list, size_t n)
 {
 	json_out_array(w, key);
-	for (const struct encoding *x = list; x < list + n; x++) {
+	for (size_t k = 0; k < n; k++) {
+		const struct encoding *x = &list[k];
 		json_out_object(w, NULL);
 		json_out_integer(w, "bw", x->mode.bw);
 		json_out_string(w, "dtype", "INT");

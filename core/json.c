@@ -279,6 +279,15 @@ static int32_t code_point(const unsigned char *s, size_t *n)
 	return c;
 }
 
+bool json_is_utf8(const char *text)
+{
+	size_t n;
+	for (const unsigned char *s = (const unsigned char *)text; *s; s += n)
+		if (code_point(s, &n) < 0)
+			return false;
+	return true;
+}
+
 static void escape(struct json_out *w, int32_t c)
 {
 	if (c >= 0x10000)

@@ -78,6 +78,9 @@ void json_out_real(struct json_out *w, const char *key, double v); /* not finite
 void json_out_bool(struct json_out *w, const char *key, bool v);
 void json_out_null(struct json_out *w, const char *key);
 
+/* Whether text is UTF-8, that is, comes through JSON as it is. */
+bool json_is_utf8(const char *text);
+
 /* The number's text as Python's repr(float) gives it: "0.1", "1e-07", "-128.0", "1e+16", "nan". out has room for 32 bytes. */
 void json_repr_double(double v, char out[32]);
 

@@ -88,6 +88,8 @@ static int list_append(char ***l, const char *glob, struct err *e)
 		return err_set(e, ERR_BAD_PARAM, "a glob cannot be empty");
 	if (strlen(glob) > PARAMS_MAX_GLOB)
 		return err_set(e, ERR_BAD_PARAM, "a glob cannot be longer than %d bytes", PARAMS_MAX_GLOB);
+	if (!json_is_utf8(glob))
+		return err_set(e, ERR_BAD_PARAM, "a glob must be UTF-8, as the names of nodes are");
 	if (n == PARAMS_MAX_GLOBS)
 		return err_set(e, ERR_BAD_PARAM, "there cannot be more than %d globs", PARAMS_MAX_GLOBS);
 	char *copy = strdup(glob), **longer = copy ? realloc(*l, (n + 2) * sizeof *longer) : NULL;

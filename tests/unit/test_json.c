@@ -187,6 +187,13 @@ static void bytes_that_are_not_utf8_are_replaced(void **state)
 	check_string("\xe2\x82", true, "\"\\ufffd\\ufffd\"");                       /* cut off */
 }
 
+static void utf8_is_recognized(void **state)
+{
+	(void)state;
+	assert_true(json_is_utf8("") && json_is_utf8("a\x7f\xc3\xa9\xf0\x9f\x98\x80"));
+	assert_false(json_is_utf8("a\xff") || json_is_utf8("\xe2\x82") || json_is_utf8("\xed\xa0\x80"));
+}
+
 static void parsed_values_are_written_back(void **state)
 {
 	(void)state;
@@ -243,6 +250,7 @@ int main(void)
 		cmocka_unit_test(output_without_indentation_is_one_line),
 		cmocka_unit_test(strings_are_escaped),
 		cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
+		cmocka_unit_test(utf8_is_recognized),
 		cmocka_unit_test(parsed_values_are_written_back),
 		cmocka_unit_test(numbers_are_written_as_python_writes_them),
 		cmocka_unit_test(numbers_that_are_none_have_names),

@@ -185,6 +185,7 @@ static void globs_are_appended_by_text_and_replaced_by_json(void **state)
 	assert_null(p.include);
 	params_fini(&p);
 	(void)refused("include", "", ERR_BAD_PARAM);
+	assert_true(says(refused("include", "\xff*", ERR_BAD_PARAM), "UTF-8"));
 }
 
 static void lists_have_limits(void **state)
