@@ -2,6 +2,7 @@
 
 #include "gemm.h"
 #include "gram_small.h"
+#include "shifts.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
  *   many groups: a tile of work is a group; small matrices, each summed by one thread.
  *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end.
  *   one large matrix: run by run, a tile of work is a block of its rows. */
-enum { LANES = 8, LARGE = 192, ROW_BLOCK = 96, POSITIONS = 1024, SMALL = 32 };
+enum { LANES = 8, LARGE = 192, ROW_BLOCK = 96, POSITIONS = 1024, SMALL = GRAM_SMALL_MAX };
 
 struct gram {
 	int64_t groups, k;
@@ -71,11 +72,10 @@ void gram_free(struct gram *g)
 	free(g);
 }
 
-/* Room for the vectors of a tile: one for each thread, or one for all where all work on the same tile. */
-static int reserve(struct gram *g, const struct patches *p, struct err *e)
+/* Room for `need` floats: one for each thread, or one for all where all work on the same tile. */
+static int reserve(struct gram *g, int64_t need, struct err *e)
 {
-	int64_t need = g->k * POSITIONS;
-	if (!patches_copies(p) || g->room_len >= need)
+	if (g->room_len >= need)
 		return 0;
 	for (int i = 0; i < (g->large ? 1 : tiles_threads(g->tiles)); i++) {
 		free(g->room[i]);
@@ -109,6 +109,7 @@ struct adding {
 	struct gram *g;
 	const struct patches *p;
 	const float *x;
+	const struct shifts *shifts; /* NULL where they do not fit */
 	int64_t first, count; /* of the current tile of vectors, where all threads work on one */
 	bool start;           /* of a run */
 	struct patch_tile tile;
@@ -119,34 +120,47 @@ static int64_t min64(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* Adds images first .. first+count-1 of a group to a sum. */
+static void add_images(const struct adding *a, int64_t group, int64_t first, int64_t count, double *sum, int thread)
+{
+	const float *rows[SMALL];
+	shifts_fill(a->shifts, a->p, a->x, group, first, count, a->g->room[thread], rows);
+	gram_small(rows, a->shifts->mask, a->g->k, count, a->shifts->plane, a->shifts->length, sum);
+}
+
 /* Adds vectors first .. first+count-1 of a group to a sum, with this thread's room. */
 static void add_positions(const struct adding *a, int64_t group, int64_t first, int64_t count, double *sum, int thread)
 {
 	struct gram *g = a->g;
 	struct patch_tile t = patches_tile(a->p, a->x, group, first, count, 0, g->k, g->room[thread]);
-	if (t.by_k && g->k <= SMALL) {
-		gram_small(t.data, t.ld, g->k, t.count, sum);
-		return;
-	}
 	for (int64_t r = 0; r < g->k; r += ROW_BLOCK)
 		product(&t, g->k, r, min64(r + ROW_BLOCK, g->k), 0, g->scratch[thread]);
 	add_upper(g->scratch[thread], g->k, 0, g->k, sum);
 }
 
+/* Adds every step-th part of the batch from the begin-th on: parts are runs of images where shifts fit, else of vectors. */
+static void add_parts(const struct adding *a, int64_t group, int64_t begin, int64_t step, double *sum, int thread)
+{
+	int64_t all = a->shifts ? a->p->positions / (a->p->out[1] * a->p->out[2]) : a->p->positions;
+	int64_t part = a->shifts ? a->shifts->images : POSITIONS;
+	for (int64_t first = begin * part; first < all; first += step * part) {
+		if (a->shifts)
+			add_images(a, group, first, min64(part, all - first), sum, thread);
+		else
+			add_positions(a, group, first, min64(part, all - first), sum, thread);
+	}
+}
+
 static void add_group(void *ctx, int group, int thread)
 {
 	const struct adding *a = ctx;
-	double *sum = a->g->sum + group * a->g->k * a->g->k;
-	for (int64_t first = 0; first < a->p->positions; first += POSITIONS)
-		add_positions(a, group, first, min64(POSITIONS, a->p->positions - first), sum, thread);
+	add_parts(a, group, 0, 1, a->g->sum + group * a->g->k * a->g->k, thread);
 }
 
 static void add_lane(void *ctx, int lane, int thread)
 {
 	const struct adding *a = ctx;
-	double *sum = a->g->sum + lane * a->g->k * a->g->k;
-	for (int64_t first = lane * POSITIONS; first < a->p->positions; first += LANES * POSITIONS)
-		add_positions(a, 0, first, min64(POSITIONS, a->p->positions - first), sum, thread);
+	add_parts(a, 0, lane, LANES, a->g->sum + lane * a->g->k * a->g->k, thread);
 }
 
 /* ---- one large matrix ---- */
@@ -197,17 +211,32 @@ static void add_large(struct adding *a)
 		tiles_run(g->tiles, blocks, flush_rows, a);
 }
 
+static int add_small(struct adding *a, struct err *e)
+{
+	struct gram *g = a->g;
+	struct shifts shifts = {0};
+	int rc = 0;
+	if (g->k <= SMALL && shifts_fit(a->p)) {
+		rc = shifts_init(&shifts, a->p) ? err_nomem(e, "a Gram matrix") : 0;
+		a->shifts = &shifts;
+	}
+	int64_t need = a->shifts ? shifts_room(&shifts) : patches_copies(a->p) ? g->k * POSITIONS : 0;
+	if (!rc)
+		rc = reserve(g, need, e);
+	if (!rc)
+		tiles_run(g->tiles, g->groups > 1 ? (int)g->groups : LANES, g->groups > 1 ? add_group : add_lane, a);
+	shifts_fini(&shifts);
+	return rc;
+}
+
 int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e)
 {
 	struct adding a = {.g = g, .p = p, .x = x};
-	if (reserve(g, p, e))
+	if (!g->large)
+		return add_small(&a, e);
+	if (reserve(g, patches_copies(p) ? g->k * POSITIONS : 0, e))
 		return -1;
-	if (g->large)
-		add_large(&a);
-	else if (g->groups > 1)
-		tiles_run(g->tiles, (int)g->groups, add_group, &a);
-	else
-		tiles_run(g->tiles, LANES, add_lane, &a);
+	add_large(&a);
 	return 0;
 }
 

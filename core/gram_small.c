@@ -2,73 +2,71 @@
 
 #include "simd.h"
 
-enum { W = GRAM_SMALL_LANES, BLOCK = 6 };
+enum { W = GRAM_SMALL_LANES, RUN = GRAM_SMALL_RUN };
 
 typedef float lanes __attribute__((vector_size(W * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-static inline __attribute__((always_inline)) void add_entry(const float *a, const float *b, const lanes *acc, int64_t from, int64_t count,
-                                                            double *sum)
+/* A part of the places: segments s0 .. s1-1, of each the places t0 .. t1-1. */
+struct part {
+	const float *const *rows; /* [k rounded up to the block], the last ones repeated */
+	const float *mask;
+	int64_t k, stride, s0, s1, t0, t1;
+};
+
+/* Entries (i .. i+B-1, j .. j+B-1): B * B sums stay in registers, each row is read once. B is a constant, at most 5. */
+static inline __attribute__((always_inline)) void block(const struct part *p, int64_t i, int64_t j, const int B, double *sum)
 {
-	double tail = 0;
-	for (int64_t t = from; t < count; t++)
-		tail += (double)a[t] * (double)b[t];
-	for (int l = 0; l < W; l++)
-		tail += (double)(*acc)[l];
-	*sum += tail;
+	lanes acc[5 * 5];
+	for (int l = 0; l < B * B; l++)
+		acc[l] = (lanes){0};
+	for (int64_t s = p->s0; s < p->s1; s++)
+		for (int64_t t = p->t0; t < p->t1; t += W) {
+			lanes u[5], mask = *(const lanes *)(p->mask + t);
+			for (int a = 0; a < B; a++)
+				u[a] = mask * *(const lanes *)(p->rows[i + a] + s * p->stride + t);
+			for (int b = 0; b < B; b++) {
+				lanes v = *(const lanes *)(p->rows[j + b] + s * p->stride + t);
+				for (int a = 0; a < B; a++)
+					acc[a * B + b] += u[a] * v;
+			}
+		}
+	for (int64_t a = i; a < i + B && a < p->k; a++)
+		for (int64_t b = j > a ? j : a; b < j + B && b < p->k; b++)
+			for (int w = 0; w < W; w++)
+				sum[a * p->k + b] += (double)acc[(a - i) * B + b - j][w];
 }
 
-/* Row i against rows j .. j+n-1, n <= BLOCK: that many sums stay in registers while row i is read once. */
-static inline __attribute__((always_inline)) void strip(const float *x, int64_t ld, int64_t k, int64_t count, int64_t i, int64_t j, int n,
-                                                        double *sum)
+static inline __attribute__((always_inline)) void blocks(const struct part *p, const int B, double *sum)
 {
-	lanes acc[BLOCK] = {0};
-	const float *a = x + i * ld;
-	int64_t t = 0;
-	for (; t + W <= count; t += W) {
-		lanes u = *(const lanes *)(a + t);
-		for (int l = 0; l < n; l++)
-			acc[l] += u * *(const lanes *)(x + (j + l) * ld + t);
-	}
-	for (int l = 0; l < n; l++)
-		add_entry(a, x + (j + l) * ld, &acc[l], t, count, sum + i * k + j + l);
+	for (int64_t i = 0; i < p->k; i += B)
+		for (int64_t j = i; j < p->k; j += B)
+			block(p, i, j, B, sum);
 }
 
-/* n is a constant in each case, so that the sums of a strip stay in registers. */
-static inline __attribute__((always_inline)) void last_strip(const float *x, int64_t ld, int64_t k, int64_t count, int64_t i, int64_t j,
-                                                             double *sum)
+/* The block that divides k best: 3x3 kernels, 5x5 kernels, others. */
+static inline __attribute__((always_inline)) void one_part(const struct part *p, double *sum)
 {
-	switch (k - j) {
-	case 1:
-		strip(x, ld, k, count, i, j, 1, sum);
-		break;
-	case 2:
-		strip(x, ld, k, count, i, j, 2, sum);
-		break;
-	case 3:
-		strip(x, ld, k, count, i, j, 3, sum);
-		break;
-	case 4:
-		strip(x, ld, k, count, i, j, 4, sum);
-		break;
-	case 5:
-		strip(x, ld, k, count, i, j, 5, sum);
-		break;
-	case 6:
-		strip(x, ld, k, count, i, j, 6, sum);
-		break;
-	default:
-		break;
-	}
+	if (p->k % 5 == 0)
+		blocks(p, 5, sum);
+	else if (p->k % 3 == 0)
+		blocks(p, 3, sum);
+	else
+		blocks(p, 4, sum);
 }
 
-SIMD_BODY gram_small_body(const float *x, int64_t ld, int64_t k, int64_t count, double *sum)
+SIMD_BODY gram_small_body(const float *const *rows, const float *mask, int64_t k, int64_t n, int64_t stride, int64_t length, double *sum)
 {
-	for (int64_t i = 0; i < k; i++) {
-		int64_t j = i;
-		for (; j + BLOCK < k; j += BLOCK)
-			strip(x, ld, k, count, i, j, BLOCK, sum);
-		last_strip(x, ld, k, count, i, j, sum);
-	}
+	const float *padded[GRAM_SMALL_MAX + 4];
+	int64_t at_once = length < RUN ? RUN / length : 1;
+	for (int64_t i = 0; i < k + 4; i++)
+		padded[i] = rows[i < k ? i : k - 1];
+	for (int64_t s = 0; s < n; s += at_once)
+		for (int64_t t = 0; t < length; t += RUN) {
+			struct part p = {padded, mask, k, stride, s, s + at_once < n ? s + at_once : n, t, t + RUN < length ? t + RUN : length};
+			one_part(&p, sum);
+		}
 }
 
-SIMD_DISPATCH(gram_small, (const float *x, int64_t ld, int64_t k, int64_t count, double *sum), (x, ld, k, count, sum))
+SIMD_DISPATCH(gram_small,
+              (const float *const *rows, const float *mask, int64_t k, int64_t n, int64_t stride, int64_t length, double *sum),
+              (rows, mask, k, n, stride, length, sum))

@@ -47,6 +47,11 @@ static const struct shape shapes[] = {
 	{"depthwise", CONV(6, 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}), 4, {2, 6, 30, 41}},
 	{"depthwise 5x5 strided", CONV(4, 25, 2, K3(1, 5, 5), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_begin = {0, 2, 2},
 	                               .pad_end = {0, 2, 2}), 4, {3, 4, 19, 23}},
+	{"depthwise, dilated and strided unevenly", CONV(5, 9, 2, K3(1, 3, 3), .stride = {1, 3, 2}, .dilation = {1, 2, 3},
+	                                                .pad_begin = {0, 2, 1}, .pad_end = {0, 0, 4}), 4, {3, 5, 17, 16}},
+	{"small kernel, stride beyond it", CONV(1, 2 * 4, 2, K3(1, 2, 2), .stride = {1, 3, 4}, .dilation = {1, 1, 1}), 4, {5, 2, 10, 13}},
+	{"stem", CONV(1, 3 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_end = {0, 1, 1}), 4, {3, 3, 64, 70}},
+	{"padding wider than the picture", CONV(2, 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 4, 3}, .pad_end = {0, 3, 5}), 4, {1, 2, 2, 1}},
 	{"grouped", CONV(3, 6 * 9, 2, K3(1, 3, 3), ONES), 4, {2, 18, 7, 9}},
 	{"1-d", CONV(1, 7 * 5, 1, K3(1, 1, 5), .stride = {1, 1, 2}, .dilation = {1, 1, 2}, .pad_begin = {0, 0, 3}, .pad_end = {0, 0, 1}), 3,
 	 {4, 7, 37}},
@@ -285,20 +290,32 @@ static void exact_losses_are_the_plain_ones(void **state)
 static void small_matrices_agree_with_their_plain_twin(void **state)
 {
 	(void)state;
-	enum { T = 1003 };
-	for (int64_t k = 1; k <= 32; k++) {
-		float *x = random_changes(k * T, (unsigned)k);
-		double fast[32 * 32] = {0}, plain[32 * 32] = {0};
-		gram_small(x, T, k, T, fast);
-		gram_small_plain(x, T, k, T, plain);
+	enum { SEGMENTS = 5, STRIDE = 1300, MAX = GRAM_SMALL_MAX };
+	static const int64_t lengths[] = {16, 80, 1296};
+	static float mask[STRIDE];
+	for (int t = 0; t < STRIDE; t++)
+		mask[t] = t % 7 ? 1 : 0;
+	for (int64_t k = 1; k <= MAX; k++) {
+		float *x = random_changes(k * SEGMENTS * STRIDE, (unsigned)k);
+		int64_t length = lengths[k % 3];
+		const float *rows[MAX];
+		static double fast[MAX * MAX], plain[MAX * MAX];
+		memset(fast, 0, sizeof fast);
+		memset(plain, 0, sizeof plain);
+		for (int64_t i = 0; i < k; i++)
+			rows[i] = x + i * SEGMENTS * STRIDE;
+		gram_small(rows, mask, k, SEGMENTS, STRIDE, length, fast);
+		gram_small_plain(rows, mask, k, SEGMENTS, STRIDE, length, plain);
 		assert_memory_equal(fast, plain, sizeof fast);
 		for (int64_t i = 0; i < k; i++)
 			for (int64_t j = i; j < k; j++) {
 				double sum = 0, size = 0;
-				for (int64_t t = 0; t < T; t++) {
-					sum += (double)x[i * T + t] * (double)x[j * T + t];
-					size += fabs((double)x[i * T + t] * (double)x[j * T + t]);
-				}
+				for (int64_t s = 0; s < SEGMENTS; s++)
+					for (int64_t t = 0; t < length; t++) {
+						double both = (double)mask[t] * (double)rows[i][s * STRIDE + t] * (double)rows[j][s * STRIDE + t];
+						sum += both;
+						size += fabs(both);
+					}
 				assert_true(fabs(sum - fast[i * k + j]) <= 1e-6 * size);
 			}
 		free(x);
@@ -308,7 +325,7 @@ static void small_matrices_agree_with_their_plain_twin(void **state)
 static void inputs_that_are_not_finite_are_refused(void **state)
 {
 	(void)state;
-	const struct shape *s = &shapes[13];
+	const struct shape *s = &shapes[17];
 	for (int strategy = EVIDENCE_GRAM; strategy <= EVIDENCE_DIRECT; strategy++) {
 		struct err e = ERR_INIT;
 		struct tiles *tiles = tiles_new(1);
@@ -338,9 +355,9 @@ static void inputs_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(e.code, ERR_UNSUPPORTED_GRAPH);
 	info.rank = 3;
 	assert_int_equal(patches_init(&p, &shapes[0].layer, &info, &e), -1);
-	info = info_of(&shapes[13]);
+	info = info_of(&shapes[17]);
 	info.shape[2] = 71;
-	assert_int_equal(patches_init(&p, &shapes[13].layer, &info, &e), -1);
+	assert_int_equal(patches_init(&p, &shapes[17].layer, &info, &e), -1);
 }
 
 static int load_blas(void **state)
