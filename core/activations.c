@@ -108,11 +108,37 @@ static int spill(struct activations *a, struct place *p, struct err *e)
 
 /* ---- values ---- */
 
-int activations_put_take(struct activations *a, int value, int64_t batch, struct ort_value *v, struct err *e)
+/* The place for a value, or NULL without memory. */
+static struct place *place_of(struct activations *a, int value, int64_t batch)
 {
 	if (!a->by_value[value])
 		a->by_value[value] = calloc((size_t)a->batches, sizeof **a->by_value);
-	struct place *p = a->by_value[value] ? &a->by_value[value][batch] : NULL;
+	return a->by_value[value] ? &a->by_value[value][batch] : NULL;
+}
+
+bool activations_offer(struct activations *a, int value, int64_t batch, struct ort_value *v)
+{
+	struct err e = ERR_INIT;
+	struct ort_info info;
+	if (ort_value_info(a->o, v, &info, &e) || a->held + (int64_t)info.bytes > a->budget)
+		return false;
+	struct place *p = place_of(a, value, batch);
+	if (!p)
+		return false;
+	*p = (struct place){.v = v, .info = info};
+	a->held += (int64_t)info.bytes;
+	return true;
+}
+
+bool activations_has(const struct activations *a, int value, int64_t batch)
+{
+	const struct place *places = a->by_value[value];
+	return places && (places[batch].v || places[batch].info.bytes);
+}
+
+int activations_put_take(struct activations *a, int value, int64_t batch, struct ort_value *v, struct err *e)
+{
+	struct place *p = place_of(a, value, batch);
 	if (!p || ort_value_info(a->o, v, &p->info, e)) {
 		ort_value_free(a->o, v);
 		return p ? -1 : err_nomem(e, "activations");

@@ -7,6 +7,7 @@
 #include "err.h"
 #include "ort.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct activations;
@@ -16,6 +17,12 @@ void activations_free(struct activations *a);
 
 /* Takes v over, also when it fails. A value is put once a batch. */
 int activations_put_take(struct activations *a, int value, int64_t batch, struct ort_value *v, struct err *e);
+
+/* Takes v over if it fits into the memory that is left, and says so; for values that can be had again. */
+bool activations_offer(struct activations *a, int value, int64_t batch, struct ort_value *v);
+
+/* Whether the value of that batch is here. */
+bool activations_has(const struct activations *a, int value, int64_t batch);
 
 /* A value as it was put; give it back with activations_done() before it is dropped. NULL on error. */
 struct ort_value *activations_get(struct activations *a, int value, int64_t batch, struct err *e);

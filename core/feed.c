@@ -16,10 +16,8 @@ static size_t input_index(const struct feed *f, int value)
 	return i;
 }
 
-struct ort_value *feed_get(const struct feed *f, int value, int64_t batch, struct err *e)
+static struct ort_value *read_input(const struct feed *f, int value, int64_t batch, struct err *e)
 {
-	if (!onnx_model_value(f->m, value)->is_input)
-		return activations_get(f->acts, value, batch, e);
 	size_t i = input_index(f, value);
 	int64_t shape[NPZ_MAX_RANK];
 	int rank = calib_shape(f->calib, i, batch, shape);
@@ -31,12 +29,22 @@ struct ort_value *feed_get(const struct feed *f, int value, int64_t batch, struc
 	return v;
 }
 
+struct ort_value *feed_get(const struct feed *f, int value, int64_t batch, struct err *e)
+{
+	if (!onnx_model_value(f->m, value)->is_input || activations_has(f->acts, value, batch))
+		return activations_get(f->acts, value, batch, e);
+	struct ort_value *v = read_input(f, value, batch, e);
+	if (v)
+		(void)activations_offer(f->acts, value, batch, v);
+	return v;
+}
+
 void feed_done(const struct feed *f, int value, int64_t batch, struct ort_value *v)
 {
-	if (onnx_model_value(f->m, value)->is_input)
-		ort_value_free(f->ort, v);
-	else
+	if (activations_has(f->acts, value, batch))
 		activations_done(f->acts, value, batch, v);
+	else
+		ort_value_free(f->ort, v);
 }
 
 static void input_info(const struct feed *f, int value, int64_t batch, struct ort_info *info)

@@ -1,8 +1,8 @@
 #ifndef SEQMSE_FEED_H
 #define SEQMSE_FEED_H
 
-/* Where a batch's values come from: graph inputs out of the calibration set (read anew each time), all others out of the
- * activations. */
+/* Where a batch's values come from: graph inputs out of the calibration set, all others out of the
+ * activations; which also keep the graph inputs that will be read again, as long as there is room. */
 
 #include "activations.h"
 #include "calib.h"

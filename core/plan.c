@@ -173,6 +173,8 @@ static int list_values(const struct sheet *s, struct plan_stage *stages, struct 
 		if (layer_is_searched(s->layers, i))
 			searched[s->layers[i].x] = true;
 	for (int v = 0; v < onnx_model_values(s->m) && !rc; v++) {
+		if (onnx_model_value(s->m, v)->is_input && s->last_use[v] >= 0)
+			rc = push(&stages[s->last_use[v]].drops, &stages[s->last_use[v]].ndrops, v, e);
 		if (!is_live(s, v) || s->made_in[v] >= s->nstages || (!searched[v] && s->last_use[v] <= s->made_in[v]))
 			continue;
 		struct plan_stage *makes = &stages[s->made_in[v]], *drops = &stages[s->last_use[v]];
