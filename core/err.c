@@ -5,6 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* File names and other libraries' messages may hold line ends and what moves a terminal's cursor. */
+static void one_line(char *s)
+{
+	size_t len = strlen(s);
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
+			s[i] = ' ';
+	while (len && s[len - 1] == ' ')
+		s[--len] = '\0';
+}
+
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
 	va_list ap;
@@ -12,6 +23,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
 	va_end(ap);
+	one_line(e->msg);
 	return -1;
 }
 
@@ -49,6 +61,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	memcpy(after, e->msg, sizeof after);
 	(void)snprintf(e->msg, sizeof e->msg, "%.400s: %.600s", before, after);
+	one_line(e->msg);
 	return -1;
 }
 

@@ -5,7 +5,7 @@
  *
  * A function that can fail returns 0 or a pointer when it worked, -1 or NULL when not, and takes a `struct err *` as its
  * last argument. The error is filled where the fault is first known and given more context on the way up with err_wrap().
- * It is fixed-size and owned by the caller; there is nothing to free. A NULL `struct err *` is not allowed.
+ * It is fixed-size, one line, and owned by the caller; there is nothing to free. A NULL `struct err *` is not allowed.
  *
  * Every error has a code out of the list below. The code says whose fault it is: a user's mistake, the machine's state, or
  * our bug; api maps it to an HTTP status, the command line to an exit status.
