@@ -409,6 +409,12 @@ static void count_readers(struct onnx_model *m, int *pool)
 
 static int check_defined(const struct onnx_model *m, struct err *e)
 {
+	for (int v = 0; v < m->nvalues; v++) {
+		const struct onnx_value *x = &m->values[v];
+		if (x->producer >= 0 && (x->is_input || x->is_initializer))
+			return err_set(e, ERR_NOT_ONNX, "node %s makes %s, which is %s already", m->nodes[x->producer].name, x->name,
+			               x->is_input ? "an input" : "an initializer");
+	}
 	for (int i = 0; i < m->nnodes; i++) {
 		const struct onnx_node *n = &m->nodes[i];
 		for (int k = 0; k < n->ninputs + n->ncaptured; k++) {
