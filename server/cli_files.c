@@ -9,16 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int make_parents(const char *dir, struct err *e)
+/* dir and what is missing above it, from the top. Notes the first that was not there. */
+static int make_folders(struct cli_files *f, struct err *e)
 {
-	char path[PATH_MAX];
-	if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
-		return err_set(e, ERR_NOT_FOUND, "the folder's name is too long");
-	for (char *p = path + 1; (p = strchr(p, '/')); p++) {
-		*p = '\0';
-		if (mkdir(path, 0777) && errno != EEXIST)
-			return err_errno(e, errno, "%s", path);
-		*p = '/';
+	size_t len = strlen(f->dir);
+	for (size_t at = 1; at <= len; at++) {
+		char cut = f->dir[at];
+		if (cut != '/' && cut != '\0')
+			continue;
+		f->dir[at] = '\0';
+		int failed = mkdir(f->dir, 0777) ? errno : 0;
+		if (failed && failed != EEXIST)
+			return err_errno(e, failed, "%s", f->dir);
+		if (!failed && !f->made)
+			f->made = at;
+		f->dir[at] = cut;
 	}
 	return 0;
 }
@@ -26,18 +31,20 @@ static int make_parents(const char *dir, struct err *e)
 int cli_files_open(struct cli_files *f, const char *dir, struct err *e)
 {
 	struct stat st;
-	*f = (struct cli_files){.dir = dir};
-	if (make_parents(dir, e))
+	size_t len = strlen(dir);
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	*f = (struct cli_files){0};
+	if (len == 0 || len > PATH_MAX - 64)
+		return err_set(e, ERR_NOT_FOUND, "the folder's name is %s", len ? "too long" : "empty");
+	f->dir = strndup(dir, len);
+	if (!f->dir)
+		return err_nomem(e, "the folder's name");
+	if (make_folders(f, e))
 		return -1;
-	if (mkdir(dir, 0777) == 0) {
-		f->made_dir = true;
-		return 0;
-	}
-	if (errno != EEXIST)
-		return err_errno(e, errno, "%s", dir);
-	if (stat(dir, &st) || !S_ISDIR(st.st_mode))
-		return err_set(e, ERR_IO, "%s: not a folder", dir);
-	return access(dir, W_OK) ? err_errno(e, errno, "%s", dir) : 0;
+	if (stat(f->dir, &st) || !S_ISDIR(st.st_mode))
+		return err_set(e, ERR_IO, "%s: not a folder", f->dir);
+	return access(f->dir, W_OK) ? err_errno(e, errno, "%s", f->dir) : 0;
 }
 
 static void path_of(const struct cli_files *f, const char *name, bool temporary, char out[PATH_MAX])
@@ -77,17 +84,48 @@ int cli_files_add(struct cli_files *f, const char *name, const struct buf *conte
 	return rc;
 }
 
+/* A folder of a file's name would be in its way when others have their names already. */
+static int check_places(const struct cli_files *f, struct err *e)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	for (int i = 0; i < f->n; i++) {
+		path_of(f, f->names[i], false, path);
+		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			return err_errno(e, EISDIR, "%s", path);
+	}
+	return 0;
+}
+
 int cli_files_keep(struct cli_files *f, struct err *e)
 {
 	char from[PATH_MAX], to[PATH_MAX];
+	if (check_places(f, e))
+		return -1;
 	for (int i = 0; i < f->n; i++) {
 		path_of(f, f->names[i], true, from);
 		path_of(f, f->names[i], false, to);
-		if (rename(from, to))
-			return err_errno(e, errno, "%s", to);
+		if (rename(from, to)) {
+			err_errno(e, errno, "%s", to);
+			while (i-- > 0) {
+				path_of(f, f->names[i], false, to);
+				(void)unlink(to);
+			}
+			return -1;
+		}
 	}
-	f->made_dir = false;
+	f->made = 0;
 	return 0;
+}
+
+/* Removes the folders that were made, from the bottom. */
+static void remove_folders(const struct cli_files *f)
+{
+	for (size_t at = strlen(f->dir); f->made && at >= f->made; at--)
+		if (f->dir[at] == '/' || f->dir[at] == '\0') {
+			f->dir[at] = '\0';
+			(void)rmdir(f->dir);
+		}
 }
 
 void cli_files_close(struct cli_files *f)
@@ -98,8 +136,9 @@ void cli_files_close(struct cli_files *f)
 		(void)unlink(path);
 		free(f->names[i]);
 	}
-	if (f->made_dir)
-		(void)rmdir(f->dir);
+	if (f->dir)
+		remove_folders(f);
+	free(f->dir);
 	*f = (struct cli_files){0};
 }
 
