@@ -147,6 +147,15 @@ static void json_end(const struct err *e)
 	buf_fini(&b);
 }
 
+/* Says which file an error of the search is about, unless it says so itself. */
+static void name_file(const struct quantize *q, struct err *e)
+{
+	bool model = e->code == ERR_NOT_ONNX || e->code == ERR_UNSUPPORTED_GRAPH || e->code == ERR_ORT;
+	const char *file = model ? q->model : e->code == ERR_CALIBRATION ? q->calib : NULL;
+	if (file && strncmp(e->msg, file, strlen(file)) != 0)
+		err_wrap(e, "%s", file);
+}
+
 static int quantize(struct quantize *q, struct err *e)
 {
 	struct onnx_model *m = NULL;
@@ -163,8 +172,10 @@ static int quantize(struct quantize *q, struct err *e)
 		goto out;
 	r = seqmse_run(m, data, &q->params, &hooks, e);
 	cli_progress_end(&progress);
-	if (!r)
+	if (!r) {
+		name_file(q, e);
 		goto out;
+	}
 	rc = write_outputs(q, r, &files, e);
 	if (!rc && !q->quiet && !q->json)
 		summary(q, r);
