@@ -32,15 +32,15 @@ struct evidence {
 	double *energy;        /* [k] sum of x_k^2 over the positions of the current group */
 	/* the current group */
 	const double *g;
-	const float *g_float;
+	const float *h; /* of gram_group_halved() */
 };
 
-/* Multiply-adds: the Gram matrix costs positions * k^2 / 2 to build and k^2 a candidate, keeping the vectors costs positions * k a candidate. */
+/* Multiply-adds: the Gram matrix costs positions * k^2 / 2 to build and k^2 / 2 a candidate, keeping the vectors costs positions * k a candidate. */
 static enum evidence_strategy choose(int64_t groups, int64_t k, int64_t positions, int64_t rows)
 {
 	double n = (double)positions, K = (double)k, r = (double)rows;
 	bool fits = n * K * (double)sizeof(float) <= (double)DIRECT_BYTES;
-	return groups == 1 && fits && r * n * K < n * K * K / 2 + r * K * K ? EVIDENCE_DIRECT : EVIDENCE_GRAM;
+	return groups == 1 && fits && r * n * K < n * K * K / 2 + r * K * K / 2 ? EVIDENCE_DIRECT : EVIDENCE_GRAM;
 }
 
 struct evidence *evidence_new(enum evidence_strategy strategy, int64_t groups, int64_t fan_in, int64_t positions, int64_t rows,
@@ -181,15 +181,15 @@ int evidence_group(struct evidence *v, int64_t group, struct err *e)
 	v->g = gram_group(v->gram, group);
 	if (v->k <= IN_DOUBLE)
 		return 0;
-	v->g_float = gram_group_float(v->gram, group, e);
-	return v->g_float ? 0 : -1;
+	v->h = gram_group_halved(v->gram, group, e);
+	return v->h ? 0 : -1;
 }
 
 /* ---- asking ---- */
 
 int64_t evidence_scratch(const struct evidence *v)
 {
-	return EVIDENCE_ROWS * (v->strategy == EVIDENCE_DIRECT ? POSITIONS : v->k);
+	return EVIDENCE_ROWS * (v->strategy == EVIDENCE_DIRECT ? POSITIONS : GRAM_BLOCK);
 }
 
 /* sum of a_i * b_i, in double */
@@ -227,9 +227,13 @@ static void gram_losses(const struct evidence *v, const float *d, int n, float *
 			loss[i] = quadratic(v->g, d + i * v->k, v->k);
 		return;
 	}
-	gemm(false, false, n, v->k, v->k, d, v->k, v->g_float, v->k, 0, scratch, v->k);
-	for (int i = 0; i < n; i++)
-		loss[i] = dot(scratch + i * v->k, d + i * v->k, v->k);
+	memset(loss, 0, (size_t)n * sizeof *loss);
+	for (int64_t j = 0; j < v->k; j += GRAM_BLOCK) {
+		int64_t cols = min64(GRAM_BLOCK, v->k - j);
+		gemm(false, false, n, cols, j + cols, d, v->k, v->h + j, v->k, 0, scratch, cols);
+		for (int i = 0; i < n; i++)
+			loss[i] += dot(scratch + i * cols, d + i * v->k + j, cols);
+	}
 }
 
 static void direct_losses(const struct evidence *v, const float *d, int n, float *scratch, double *loss)

@@ -19,7 +19,7 @@ struct gram {
 	struct tiles *tiles;
 	int64_t sums;       /* matrices in sum: groups, lanes, or 1 */
 	double *sum;        /* [sums][k][k], upper triangle */
-	float *part;        /* [k][k], the current run's sum where there is one large matrix, then the float copy */
+	float *part;        /* [k][k], the current run's sum where there is one large matrix, then H */
 	float **room;       /* [threads], vectors */
 	float **scratch;    /* [threads], k*k */
 	int64_t room_len;
@@ -255,15 +255,23 @@ const double *gram_group(const struct gram *g, int64_t group)
 	return g->sum + group * g->k * g->k;
 }
 
-const float *gram_group_float(struct gram *g, int64_t group, struct err *e)
+/* Row i of H from row i of G's upper triangle, and its mirror image inside the diagonal block. */
+static void halved_row(const double *sum, int64_t k, int64_t i, float *h)
 {
-	const double *sum = gram_group(g, group);
+	int64_t start = i / GRAM_BLOCK * GRAM_BLOCK, end = min64(start + GRAM_BLOCK, k);
+	for (int64_t j = i; j < end; j++)
+		h[i * k + j] = h[j * k + i] = (float)sum[i * k + j];
+	for (int64_t j = end; j < k; j++)
+		h[i * k + j] = (float)(2 * sum[i * k + j]);
+}
+
+const float *gram_group_halved(struct gram *g, int64_t group, struct err *e)
+{
 	if (!g->part && !(g->part = malloc((size_t)(g->k * g->k) * sizeof *g->part))) {
 		err_nomem(e, "a Gram matrix");
 		return NULL;
 	}
 	for (int64_t i = 0; i < g->k; i++)
-		for (int64_t j = i; j < g->k; j++)
-			g->part[i * g->k + j] = g->part[j * g->k + i] = (float)sum[i * g->k + j];
+		halved_row(gram_group(g, group), g->k, i, g->part);
 	return g->part;
 }

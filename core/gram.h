@@ -28,7 +28,9 @@ int gram_add(struct gram *g, const struct patches *p, const float *x, struct err
 void gram_finish(struct gram *g);
 const double *gram_group(const struct gram *g, int64_t group); /* [fan_in][fan_in]; only entries (i, j) with j >= i are set */
 
-/* The whole matrix of one group as floats, [fan_in][fan_in]; overwritten by the next call. NULL: no memory. */
-const float *gram_group_float(struct gram *g, int64_t group, struct err *e);
+/* The matrix of one group as floats in a form that needs half the products: H[fan_in][fan_in] with d^T H d = d^T G d, in square blocks of
+ * GRAM_BLOCK: G on the diagonal, twice G right of it, nothing (unset) left of it. Overwritten by the next call. NULL: no memory. */
+enum { GRAM_BLOCK = 128 };
+const float *gram_group_halved(struct gram *g, int64_t group, struct err *e);
 
 #endif
