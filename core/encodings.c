@@ -414,7 +414,7 @@ static int read_args(struct encodings *x, const struct json *args, struct err *e
 
 int encodings_read(const char *text, size_t len, struct encodings *x, struct err *e)
 {
-	enum encodings_version v;
+	enum encodings_version v = ENCODINGS_1_0_0;
 	struct json *root = json_parse(text, len, e);
 	int rc = -1;
 	if (!root)

@@ -267,7 +267,7 @@ static bool parse_number(const char *text, bool bytes, int64_t *out)
 static void underscores(const char *name, char out[64])
 {
 	size_t i = 0;
-	for (; name[i] && i < 63; i++)
+	for (; i < 63 && name[i]; i++)
 		out[i] = name[i] == '-' ? '_' : name[i];
 	out[i] = '\0';
 }
