@@ -14,7 +14,7 @@ enum {
 	POSITIONS = 1024, /* most vectors of a kept tile */
 	LANES = 8
 };
-#define DIRECT_BYTES ((int64_t)1 << 30) /* the direct strategy never keeps more than this */
+#define DIRECT_BYTES ((int64_t)256 << 20) /* the direct strategy never keeps more than this */
 
 /* Vectors that are kept. */
 struct kept {
