@@ -77,6 +77,8 @@ struct ort *ort_open(int threads, struct err *e)
 	if (!base)
 		return NULL;
 	keep_freed_memory();
+	/* It prepares to send usage data, and writes a file into $TMPDIR, before DisableTelemetryEvents() can be called. */
+	(void)setenv("ORT_DISABLE_TELEMETRY", "1", 1);
 	struct ort *o = calloc(1, sizeof *o);
 	if (!o) {
 		err_nomem(e, "ONNX Runtime");
