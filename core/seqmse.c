@@ -64,7 +64,8 @@ static void progress(const struct run *x, double part_of_stage, const struct pla
 	if (!x->hooks.progress)
 		return;
 	double total = (double)x->r->nsearched, here = stage ? (double)stage->nlayers * part_of_stage : 0;
-	x->hooks.progress(x->hooks.ctx, stage ? "search" : "load", x->done, (int)total, ((double)x->done + here) / total, current);
+	double fraction = total > 0 ? ((double)x->done + here) / total : 0;
+	x->hooks.progress(x->hooks.ctx, stage ? "search" : "load", x->done, (int)total, fraction, current);
 }
 
 static int64_t machine_memory(void)
