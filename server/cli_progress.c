@@ -29,6 +29,8 @@ void cli_progress_init(struct cli_progress *p, bool json, bool quiet)
 	*p = (struct cli_progress){.json = json, .quiet = quiet, .terminal = isatty(STDERR_FILENO), .started = now()};
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGTERM, &sa, NULL);
+	sa.sa_handler = SIG_IGN;
+	(void)sigaction(SIGPIPE, &sa, NULL); /* whoever reads the events may go away; the results are still wanted */
 }
 
 static void event(struct buf *b)
