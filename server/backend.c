@@ -66,7 +66,7 @@ static void check_disk(struct backend *b, struct api_check *c)
 	char detail[100];
 	int rc = blobs_free_bytes(store_blobs(b->store), &left, &e);
 	(void)snprintf(detail, sizeof detail, "%lld bytes are free, %lld must stay free", (long long)left, (long long)b->config->min_free_bytes);
-	add_check(c, "disk", rc == 0 && left >= b->config->min_free_bytes, rc == 0 ? detail : e.msg);
+	add_check(c, "disk", rc == 0 && left > 0 && left >= b->config->min_free_bytes, rc == 0 ? detail : e.msg);
 }
 
 static size_t ready(void *ctx, struct api_check checks[API_MAX_CHECKS])

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUSY_MS = 4000 };
+enum { BUSY_MS = 2000 };
 
 struct db {
 	sqlite3 *h;

@@ -9,8 +9,8 @@
  *
  *     s  const char * (NULL binds null)      i  int64_t      d  double      b  const void *, size_t
  *
- * Values are copied, so the caller's memory may go at once. Errors: ERR_DISK_FULL, ERR_MEMORY, ERR_BUSY when another process
- * holds the database for longer than a few seconds, otherwise ERR_IO or ERR_INTERNAL.
+ * Values are copied, so the caller's memory may go at once. Errors: ERR_DISK_FULL, ERR_MEMORY, ERR_BUSY when another program
+ * holds the database for longer than two seconds, otherwise ERR_IO or ERR_INTERNAL.
  */
 
 #include "core/err.h"

@@ -17,7 +17,7 @@
 #include <string.h>
 
 
-enum { PROGRESS_MS = 500, BEAT_MS = 10000 };
+enum { PROGRESS_MS = 500, BEAT_MS = 10000, RETRY_MS = 1000, RETRIES = 600 };
 
 /* How an attempt ended, as far as the runner knows. */
 enum outcome {
@@ -34,6 +34,7 @@ struct attempt {
 	struct child child;
 	struct intake *files;    /* artifacts as they come in */
 	int64_t progress_at, beat_at; /* monotonic: when the store last heard of it */
+	int retries;
 	struct err why;
 };
 
@@ -41,6 +42,24 @@ static int beat(struct attempt *a, const struct store_progress *p, struct err *e
 {
 	a->beat_at = clock_steady_ms();
 	return store_job_beat(a->r->store, a->claim, RUNNER_LEASE_MS, p, e);
+}
+
+static bool interrupted(const struct attempt *a)
+{
+	return atomic_load(&a->r->cancel) || atomic_load(&a->r->stop);
+}
+
+/* Whether a write that failed is worth another try, after a pause: the disk may get space, another program may let go of the
+ * database. Meanwhile the child waits at its pipe. */
+static bool try_again(struct attempt *a, const struct err *e)
+{
+	struct pollfd wake = {.fd = a->r->wake, .events = POLLIN};
+	if ((e->code != ERR_DISK_FULL && e->code != ERR_BUSY) || interrupted(a) || ++a->retries > RETRIES)
+		return false;
+	if (a->retries == 1)
+		log_line(LOG_WARN, "a job waits for the store", "job", LOG_STR, a->claim->id, "why", LOG_STR, e->msg, NULL);
+	(void)poll(&wake, 1, RETRY_MS);
+	return true;
 }
 
 /* A write that only informs may fail, as long as the job is still ours: the next one may work. */
@@ -77,7 +96,10 @@ static int on_layer(struct attempt *a, const struct frame *f, struct err *e)
 	struct store_layer l;
 	if (layer_frame_read(f->data, f->len, &l, e) < 0)
 		return -1;
-	int rc = store_job_add_layer(a->r->store, a->claim, &l, e);
+	int rc;
+	do
+		rc = store_job_add_layer(a->r->store, a->claim, &l, e);
+	while (rc < 0 && try_again(a, e));
 	layer_frame_fini(&l);
 	return rc;
 }
@@ -128,11 +150,6 @@ static int on_frame(struct attempt *a, const struct frame *f, struct err *e)
 	default:
 		return err_set(e, ERR_INTERNAL, "the engine sent a frame of type %d", (int)f->type);
 	}
-}
-
-static bool interrupted(const struct attempt *a)
-{
-	return atomic_load(&a->r->cancel) || atomic_load(&a->r->stop);
 }
 
 /* Everything that lies ready in the pipe. */
@@ -235,8 +252,8 @@ static enum outcome run(struct attempt *a, struct store_usage *usage)
 {
 	struct child_usage u;
 	enum outcome o = FAILED;
-	if (beat(a, NULL, &a->why) < 0) /* a cancel between claim and here left its mark in the store only */
-		return a->why.code == ERR_BAD_STATE ? INTERRUPTED : FAILED;
+	if (tolerate(a, beat(a, NULL, &a->why), &a->why) < 0) /* a cancel between claim and here left its mark in the store only */
+		return INTERRUPTED;
 	a->files = intake_new(store_blobs(a->r->store), &a->why);
 	if (!a->files || start(a, &a->why) < 0)
 		return FAILED;
@@ -273,21 +290,25 @@ static int settle_death(struct attempt *a, const struct store_usage *u, struct e
 	return store_job_fail(a->r->store, a->claim, u, "worker-crashed", detail, e);
 }
 
+/* Commits the files and the state. On failure the files are gone, and a->why is why. */
+static enum outcome settle_success(struct attempt *a, const struct store_usage *u)
+{
+	struct store_artifact files[INTAKE_MAX_FILES];
+	size_t n = 0;
+	if (intake_files(a->files, files, &n, &a->why) == 0 && store_job_succeed(a->r->store, a->claim, u, files, n, &a->why) == 0)
+		return SUCCEEDED;
+	return a->why.code == ERR_BAD_STATE ? INTERRUPTED : FAILED;
+}
+
+/* Brings a job that did not succeed to its next state. May be tried again. */
 static int settle(struct attempt *a, enum outcome o, const struct store_usage *u, struct err *e)
 {
-	struct store *s = a->r->store;
-	if (o == SUCCEEDED) {
-		struct store_artifact files[INTAKE_MAX_FILES];
-		size_t n = 0;
-		if (intake_files(a->files, files, &n, &a->why) == 0 && store_job_succeed(s, a->claim, u, files, n, &a->why) == 0)
-			return 0;
-		o = a->why.code == ERR_BAD_STATE ? INTERRUPTED : FAILED;
-	}
-	if (o == DIED && settle_death(a, u, e) == 0)
-		return 0;
-	if (o == FAILED && store_job_fail(s, a->claim, u, err_name(a->why.code), a->why.msg, e) == 0)
-		return 0;
-	return o == INTERRUPTED || e->code == ERR_BAD_STATE ? settle_interrupted(a, u, e) : -1;
+	int rc = -1;
+	if (o == DIED)
+		rc = settle_death(a, u, e);
+	else if (o == FAILED)
+		rc = store_job_fail(a->r->store, a->claim, u, err_name(a->why.code), a->why.msg, e);
+	return rc < 0 && (o == INTERRUPTED || e->code == ERR_BAD_STATE) ? settle_interrupted(a, u, e) : rc;
 }
 
 void runner_run(struct runner *r, const struct store_claim *c)
@@ -297,7 +318,12 @@ void runner_run(struct runner *r, const struct store_claim *c)
 	struct store_usage u = {0, 0, 0};
 	struct err e = ERR_INIT;
 	enum outcome o = run(&a, &u);
-	if (settle(&a, o, &u, &e) < 0)
+	int rc = 0;
+	if (o == SUCCEEDED)
+		o = settle_success(&a, &u);
+	while (o != SUCCEEDED && (rc = settle(&a, o, &u, &e)) < 0 && try_again(&a, &e))
+		;
+	if (rc < 0)
 		log_line(LOG_ERROR, "a job's end was not stored", "job", LOG_STR, c->id, "why", LOG_STR, e.msg, NULL);
 	log_line(o == FAILED ? LOG_WARN : LOG_INFO, "attempt ended", "job", LOG_STR, c->id, "attempt", LOG_INT, c->attempt, "outcome",
 		 LOG_STR, names[o], "seconds", LOG_REAL, u.wall_seconds, "why", LOG_STR, o == SUCCEEDED ? NULL : a.why.msg, NULL);

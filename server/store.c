@@ -10,16 +10,19 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { MAX_READERS = 64 };
+enum { MAX_READERS = 64, WAIT_S = 2 };
 
 struct store {
 	char *database; /* path */
 	int folder, lock_file, empty;
 	struct blobs *blobs;
 
-	pthread_mutex_t write_lock; /* guards writer and the names of blobs; held through a transaction */
+	pthread_mutex_t gate; /* guards writing */
+	pthread_cond_t freed;
+	bool writing; /* somebody has what follows: the writer, and with it the right to name and remove blobs */
 	struct db *writer;
 	char (*touched)[SHA256_HEX + 1]; /* blobs whose use this transaction changes */
 	size_t ntouched;
@@ -93,13 +96,18 @@ static int open_database(struct store *s, const char *path, struct err *e)
 
 struct store *store_open(const char *path, struct err *e)
 {
+	pthread_condattr_t monotonic;
 	struct store *s = calloc(1, sizeof *s);
 	if (!s) {
 		err_nomem(e, "the store");
 		return NULL;
 	}
 	s->folder = s->lock_file = s->empty = -1;
-	pthread_mutex_init(&s->write_lock, NULL);
+	pthread_mutex_init(&s->gate, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->freed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_mutex_init(&s->read_lock, NULL);
 	if (open_folder(s, path, e) == 0 && (s->blobs = blobs_open(s->folder, e)) && open_database(s, path, e) == 0)
 		return s;
@@ -121,7 +129,8 @@ void store_close(struct store *s)
 		(void)close(s->lock_file);
 	if (s->folder >= 0)
 		(void)close(s->folder);
-	pthread_mutex_destroy(&s->write_lock);
+	pthread_cond_destroy(&s->freed);
+	pthread_mutex_destroy(&s->gate);
 	pthread_mutex_destroy(&s->read_lock);
 	free(s->touched);
 	free(s->database);
@@ -138,12 +147,38 @@ int store_empty_folder(const struct store *s)
 	return s->empty;
 }
 
+/* Waits for the writer, for a while: behind somebody who waits for another program, a client should hear of it soon. */
+static int take_writer(struct store *s, struct err *e)
+{
+	struct timespec until;
+	int rc = 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += WAIT_S;
+	pthread_mutex_lock(&s->gate);
+	while (s->writing && rc == 0)
+		rc = pthread_cond_timedwait(&s->freed, &s->gate, &until);
+	bool mine = !s->writing;
+	if (mine)
+		s->writing = true;
+	pthread_mutex_unlock(&s->gate);
+	return mine ? 0 : err_set(e, ERR_BUSY, "the database is busy");
+}
+
+static void give_writer(struct store *s)
+{
+	pthread_mutex_lock(&s->gate);
+	s->writing = false;
+	pthread_cond_signal(&s->freed);
+	pthread_mutex_unlock(&s->gate);
+}
+
 struct db *store_begin(struct store *s, struct err *e)
 {
-	pthread_mutex_lock(&s->write_lock);
+	if (take_writer(s, e) < 0)
+		return NULL;
 	if (db_begin(s->writer, e) == 0)
 		return s->writer;
-	pthread_mutex_unlock(&s->write_lock);
+	give_writer(s);
 	return NULL;
 }
 
@@ -175,7 +210,7 @@ int store_end(struct store *s, int rc, struct err *e)
 	else
 		db_rollback(s->writer);
 	remove_unused(s);
-	pthread_mutex_unlock(&s->write_lock);
+	give_writer(s);
 	return rc;
 }
 

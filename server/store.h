@@ -26,7 +26,7 @@ void store_close(struct store *s);
 struct blobs *store_blobs(struct store *s);
 int store_empty_folder(const struct store *s); /* descriptor of STATE/empty, the store's */
 
-/* Waits for the writing connection and begins a transaction; NULL when that failed. */
+/* Waits for the writing connection and begins a transaction. NULL when that failed; ERR_BUSY after a few seconds. */
 struct db *store_begin(struct store *s, struct err *e);
 /* Commits when rc is 0, rolls back when not; gives the connection back. Returns 0 only when everything is on the disk. */
 int store_end(struct store *s, int rc, struct err *e);
