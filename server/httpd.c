@@ -253,6 +253,8 @@ static struct MHD_Response *make_response(struct exchange *x)
 
 static enum MHD_Result send_answer(struct exchange *x)
 {
+	upload_free(x->q.upload); /* whoever has the answer finds nothing of a refused file */
+	x->q.upload = NULL;
 	struct MHD_Response *m = make_response(x);
 	if (!m)
 		return MHD_NO; /* no memory: the connection is closed */
@@ -406,6 +408,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
 /* ---- the daemon ---- */
 
+/* The library's own way to stop accepting (quiesce) races with its threads and ends the process when it loses. */
+static enum MHD_Result on_connection(void *cls, const struct sockaddr *address, socklen_t len)
+{
+	const struct httpd *h = cls;
+	(void)address;
+	(void)len;
+	return atomic_load(&h->draining) ? MHD_NO : MHD_YES;
+}
+
 /* We decode targets ourselves, more strictly. */
 static size_t leave_escaped(void *cls, struct MHD_Connection *connection, char *s)
 {
@@ -434,7 +445,7 @@ struct httpd *httpd_start(const struct httpd_options *o, struct err *e)
 	/* The library takes a pool of one for a mistake. */
 	struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->config->http_threads, NULL}, {MHD_OPTION_END, 0, NULL}};
 	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, h,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, on_connection, h, on_request, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, o->socket, MHD_OPTION_URI_LOG_CALLBACK, on_target,
 		h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -451,9 +462,6 @@ struct httpd *httpd_start(const struct httpd_options *o, struct err *e)
 void httpd_drain(struct httpd *h)
 {
 	atomic_store(&h->draining, true);
-	MHD_socket fd = MHD_quiesce_daemon(h->daemon);
-	if (fd != MHD_INVALID_SOCKET)
-		(void)close(fd);
 }
 
 void httpd_stop(struct httpd *h)
