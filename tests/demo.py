@@ -8,13 +8,16 @@ model, and the model whose weights were replaced by what 4-bit weights can expre
 """
 import argparse
 import json
+import os
 import pathlib
 import shlex
 import subprocess
 import sys
 
 import numpy
-import onnxruntime
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would prepare to send usage data as soon as it is loaded
+import onnxruntime  # noqa: E402
 
 DATA = "tests/data/digits"
 BITS = 4

@@ -31,7 +31,8 @@ REFERENCE = os.environ.get("SEQMSED_REFERENCE_PYTHON")
 
 # One float32 pass, in a process of its own: model, data, batch size, batches, threads -> best seconds.
 PASS = """
-import sys, time
+import os, sys, time
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would prepare to send usage data as soon as it is loaded
 import numpy, onnxruntime
 model, calib, size, batches, threads = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 options = onnxruntime.SessionOptions()
