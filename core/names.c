@@ -8,6 +8,7 @@
 struct names {
 	const char **by_number;
 	int count, cap;
+	bool failed;
 	int *slots;
 	size_t nslots; /* a power of two */
 };
@@ -76,11 +77,18 @@ int names_add(struct names *t, const char *name)
 	int i = names_find(t, name);
 	if (i >= 0)
 		return i;
-	if (t->count == t->cap && grow(t))
+	if (t->count == t->cap && grow(t)) {
+		t->failed = true;
 		return -1;
+	}
 	t->by_number[t->count] = name;
 	t->slots[slot_of(t, name)] = t->count + 1;
 	return t->count++;
+}
+
+bool names_failed(const struct names *t)
+{
+	return t->failed;
 }
 
 int names_count(const struct names *t)

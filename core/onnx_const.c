@@ -9,49 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct {
-	const char *name;
-	size_t size;
-} elem_types[] = {
-	{"undefined", 0}, {"float", 4},   {"uint8", 1},   {"int8", 1},   {"uint16", 2},    {"int16", 2},      {"int32", 4},     {"int64", 8},
-	{"string", 0},    {"bool", 1},    {"float16", 2}, {"double", 8}, {"uint32", 4},    {"uint64", 8},     {"complex64", 8}, {"complex128", 16},
-	{"bfloat16", 2},  {"float8e4m3fn", 1}, {"float8e4m3fnuz", 1}, {"float8e5m2", 1}, {"float8e5m2fnuz", 1}, {"uint4", 0}, {"int4", 0},
-	{"float4e2m1", 0}};
-
-enum { NTYPES = sizeof elem_types / sizeof *elem_types };
-
-const char *onnx_elem_type_name(int t)
-{
-	return t >= 0 && t < NTYPES ? elem_types[t].name : "undefined";
-}
-
-size_t pb_elem_size(int t)
-{
-	return t >= 0 && t < NTYPES ? elem_types[t].size : 0;
-}
-
-int64_t pb_tensor_count(const Onnx__TensorProto *t)
-{
-	int64_t n = 1;
-	for (size_t i = 0; i < t->n_dims; i++)
-		if (t->dims[i] < 0 || __builtin_mul_overflow(n, t->dims[i], &n) || n > INT64_MAX / 16)
-			return -1;
-	return n;
-}
-
-const char *pb_external(const Onnx__TensorProto *t, const char *key)
-{
-	for (size_t i = 0; i < t->n_external_data; i++)
-		if (strcmp(pb_str(t->external_data[i]->key), key) == 0)
-			return pb_str(t->external_data[i]->value);
-	return NULL;
-}
-
-bool pb_is_external(const Onnx__TensorProto *t)
-{
-	return t->has_data_location && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
-}
-
 /* ---- external files ---- */
 
 /* A number of bytes out of the model; -1 where it is none. */

@@ -1,8 +1,8 @@
 #ifndef SEQMSE_ONNX_MODEL_H
 #define SEQMSE_ONNX_MODEL_H
 
-/* A read-only view of an ONNX model: the graph's nodes, its constant tensors, and who feeds whom. onnx_model.c, onnx_const.c and
- * onnx_edit.c are the files that know protobuf-c (onnx_pb.h is their door to it).
+/* A read-only view of an ONNX model: the graph's nodes, its constant tensors, and who feeds whom. onnx_pb.h is the
+ * door to protobuf-c: the files onnx_*.c know it, nobody else does.
  *
  * Constant tensors are initializers in every storage form (typed fields, raw bytes, external data) and the outputs of Constant nodes; both
  * are found by the tensor's name. Graph inputs that only repeat an initializer (the habit of IR version 3) are not

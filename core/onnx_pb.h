@@ -1,11 +1,13 @@
 #ifndef SEQMSE_ONNX_PB_H
 #define SEQMSE_ONNX_PB_H
 
-/* The model as protobuf-c holds it; for onnx_model.c, onnx_const.c and onnx_edit.c only. */
+/* The model as protobuf-c holds it; for onnx_model.c, onnx_view.c, onnx_const.c and onnx_edit.c only. */
 
 #include "names.h"
 #include "onnx.pb-c.h"
 #include "onnx_model.h"
+
+enum { PB_MAX_DEPTH = 16 }; /* of graphs in nodes in graphs */
 
 enum {
 	PB_FLOAT = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
@@ -54,5 +56,8 @@ bool pb_is_external(const Onnx__TensorProto *t);
  * first result that is not 0. */
 typedef int pb_tensor_fn(Onnx__TensorProto *t, void *ctx, struct err *e);
 int pb_each_tensor(Onnx__ModelProto *model, pb_tensor_fn *f, void *ctx, struct err *e);
+
+/* Fills nodes, values, inputs and outputs from pb. */
+int onnx_view_build(struct onnx_model *m, struct err *e);
 
 #endif
