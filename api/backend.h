@@ -5,8 +5,8 @@
  * in tests without sockets and without a database.
  *
  * Every function may be called from any thread, takes the backend's own ctx first and a `struct err` last. Values that a function
- * fills hold memory of their own, released by their _fini function, which accepts a value of zeros. A missing object is ERR_NOT_FOUND, one in the
- * wrong state ERR_BAD_STATE, one that something else needs ERR_IN_USE.
+ * fills hold memory of their own, released by their _fini function, which accepts a value of zeros. A missing object is
+ * ERR_NOT_FOUND, one in the wrong state ERR_BAD_STATE, one that something else needs ERR_IN_USE.
  */
 
 #include "core/err.h"
@@ -74,7 +74,7 @@ struct api_job {
 	char model_id[API_ID + 1], model_sha256[API_SHA256 + 1];
 	char calibration_id[API_ID + 1], calibration_sha256[API_SHA256 + 1];
 	int64_t samples, samples_used;
-	char *params; /* JSON object */
+	char *params;          /* JSON object */
 	char *phase, *current; /* may be NULL */
 	int64_t layers_done, layers_total;
 	double fraction;
@@ -155,7 +155,7 @@ struct api_backend {
 	int (*model_add)(void *ctx, struct upload *u, const char *name, struct api_model *out, bool *existing, struct err *e);
 	/* An external-data file of a model; with the last missing one the model becomes complete. */
 	int (*model_file_add)(void *ctx, const char *id, const char *file, struct upload *u, struct api_model *out, bool *existing,
-			      struct err *e);
+	                      struct err *e);
 	int (*model_get)(void *ctx, const char *id, struct api_model *out, struct err *e);
 	int (*model_list)(void *ctx, const struct api_page *page, struct api_model **out, size_t *n, struct err *e);
 	int (*model_layers)(void *ctx, const char *id, char **json, struct err *e);
@@ -164,7 +164,7 @@ struct api_backend {
 
 	/* model is an id to check the fit with, or NULL. */
 	int (*calibration_add)(void *ctx, struct upload *u, const char *name, const char *model, struct api_calibration *out,
-			       bool *existing, struct err *e);
+	                       bool *existing, struct err *e);
 	int (*calibration_get)(void *ctx, const char *id, struct api_calibration *out, struct err *e);
 	int (*calibration_list)(void *ctx, const struct api_page *page, struct api_calibration **out, size_t *n, struct err *e);
 	int (*calibration_open)(void *ctx, const char *id, struct api_blob *out, struct err *e);
@@ -178,7 +178,8 @@ struct api_backend {
 	int (*job_delete)(void *ctx, const char *id, struct err *e);
 	int (*job_layers)(void *ctx, const char *id, struct api_layer **out, size_t *n, struct err *e);
 	/* Events with a number above `after`, oldest first, at most limit. */
-	int (*job_events)(void *ctx, const char *id, int64_t after, int64_t limit, struct api_event **out, size_t *n, struct err *e);
+	int (*job_events)(void *ctx, const char *id, int64_t after, int64_t limit, struct api_event **out, size_t *n,
+	                  struct err *e);
 	int (*artifact_open)(void *ctx, const char *id, const char *name, struct api_blob *out, struct err *e);
 
 	int (*queue)(void *ctx, struct api_queue *out, struct err *e);

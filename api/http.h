@@ -35,13 +35,13 @@ struct http_request {
 	const char *id;                  /* of the request, for problems and logs; never NULL once routed */
 	const char *body;                /* of a JSON request */
 	size_t body_len;
-	struct upload *upload;           /* of a request whose body is a file */
-	int64_t waited_ms;               /* how long this request has been waiting already (long poll) */
-	bool may_wait;                   /* false: the daemon ends, answer now */
+	struct upload *upload; /* of a request whose body is a file */
+	int64_t waited_ms;     /* how long this request has been waiting already (long poll) */
+	bool may_wait;         /* false: the daemon ends, answer now */
 };
 
-/* Parses a request target ("/v1/jobs?limit=3") into segments and query. Percent-encoding must be complete; NUL, control characters, invalid UTF-8,
- * a name given twice are ERR_BAD_PARAM. Release with http_request_fini(). */
+/* Parses a request target ("/v1/jobs?limit=3") into segments and query. Percent-encoding must be complete; NUL, control
+ * characters, invalid UTF-8, a name given twice are ERR_BAD_PARAM. Release with http_request_fini(). */
 int http_parse_target(struct http_request *q, const char *target, struct err *e);
 int http_add_header(struct http_request *q, const char *name, const char *value, struct err *e);
 void http_request_fini(struct http_request *q); /* everything but body and upload, which are the server's */
@@ -54,10 +54,10 @@ struct http_response {
 	int status;
 	struct http_field headers[HTTP_MAX_HEADERS];
 	size_t nheaders;
-	struct buf body;      /* when fd is -1 */
-	int fd;               /* a file to send from; the response's to close */
+	struct buf body; /* when fd is -1 */
+	int fd;          /* a file to send from; the response's to close */
 	int64_t offset, length;
-	char wait_for[40];    /* not empty: no response yet; ask again when this job changes, or after wait_ms */
+	char wait_for[40]; /* not empty: no response yet; ask again when this job changes, or after wait_ms */
 	int64_t wait_ms;
 };
 

@@ -26,7 +26,8 @@ HANDLER(jobs_list)
 	if (!reply_page(q, r, &page))
 		return;
 	if (status && !is_status(status)) {
-		problem_at(r, q, PROBLEM_BAD_PARAM, "?status", "status must be queued, running, canceling, succeeded, failed or canceled");
+		problem_at(r, q, PROBLEM_BAD_PARAM, "?status",
+		           "status must be queued, running, canceling, succeeded, failed or canceled");
 		return;
 	}
 	if (a->backend.job_list(a->backend.ctx, &page, status, &j, &n, &e) < 0) {

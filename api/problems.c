@@ -85,7 +85,8 @@ struct pointed {
 	const char *inputs;           /* what a message says of inputs; NULL: nothing */
 };
 
-static void fill(struct http_response *r, const struct http_request *q, enum problem p, const char *detail, const struct pointed *at)
+static void fill(struct http_response *r, const struct http_request *q, enum problem p, const char *detail,
+                 const struct pointed *at)
 {
 	struct json_out w;
 	http_response_fini(r);

@@ -35,7 +35,7 @@ void reply_empty(struct http_response *r, int status)
 }
 
 bool reply_integer(const struct http_request *q, struct http_response *r, const char *name, int64_t min, int64_t max, int64_t dflt,
-		   int64_t *out)
+                   int64_t *out)
 {
 	const char *text = http_query(q, name);
 	char *end, pointer[80];
@@ -50,7 +50,8 @@ bool reply_integer(const struct http_request *q, struct http_response *r, const 
 		return true;
 	}
 	(void)snprintf(pointer, sizeof pointer, "?%s", name);
-	problem_at(r, q, PROBLEM_BAD_PARAM, pointer, "%s must be an integer from %lld to %lld", name, (long long)min, (long long)max);
+	problem_at(r, q, PROBLEM_BAD_PARAM, pointer, "%s must be an integer from %lld to %lld", name, (long long)min,
+	           (long long)max);
 	return false;
 }
 
@@ -90,8 +91,8 @@ static void link_next(struct http_response *r, const struct http_request *q, con
 	buf_fini(&b);
 }
 
-void reply_page_end(struct http_response *r, const struct http_request *q, struct json_out *w, const struct api_page *page, size_t n,
-		    const char *last)
+void reply_page_end(struct http_response *r, const struct http_request *q, struct json_out *w, const struct api_page *page,
+                    size_t n, const char *last)
 {
 	bool more = n >= (size_t)page->limit;
 	json_out_end_array(w);

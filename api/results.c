@@ -105,7 +105,8 @@ static bool check_succeeded(const struct api *a, struct http_request *q, struct 
 	}
 	bool ok = strcmp(j.status, "succeeded") == 0;
 	if (!ok && job_is_finished(&j))
-		problem_set(r, q, PROBLEM_BAD_STATE, "the job %s and has no result", strcmp(j.status, "failed") == 0 ? "failed" : "was canceled");
+		problem_set(r, q, PROBLEM_BAD_STATE, "the job %s and has no result",
+		            strcmp(j.status, "failed") == 0 ? "failed" : "was canceled");
 	else if (!ok)
 		problem_set(r, q, PROBLEM_NOT_FINISHED, "the job is %s", j.status);
 	api_job_fini(&j);
@@ -126,7 +127,8 @@ static void send_artifact(const struct api *a, struct http_request *q, struct ht
 
 HANDLER(results_encodings)
 {
-	static const char *const files[] = {[ENCODINGS_0_6_1] = "model_0_6_1.encodings", [ENCODINGS_1_0_0] = "model_1_0_0.encodings"};
+	static const char *const files[] = {
+		[ENCODINGS_0_6_1] = "model_0_6_1.encodings", [ENCODINGS_1_0_0] = "model_1_0_0.encodings"};
 	const char *text = http_query(q, "version");
 	enum encodings_version v = ENCODINGS_1_0_0;
 	struct err e = ERR_INIT;

@@ -166,7 +166,8 @@ static bool check_promises(struct http_request *q, struct http_response *r)
 {
 	if (!http_header(q, "Idempotency-Key"))
 		return true;
-	problem_set(r, q, PROBLEM_UNKNOWN_FIELD, "Idempotency-Key is not known here: a repeated request would be carried out again");
+	problem_set(r, q, PROBLEM_UNKNOWN_FIELD,
+	            "Idempotency-Key is not known here: a repeated request would be carried out again");
 	return false;
 }
 

@@ -28,12 +28,14 @@ struct route {
 	const char *pattern; /* "/v1/jobs/{}/layers"; "{*}" at the end stands for the rest of the path */
 	const char *query;   /* names of the parameters it takes, separated by spaces */
 	enum route_body body;
-	bool waits;          /* for the disk or an inspection: not to be answered on a thread that serves others */
-	void (*check)(const struct api *a, struct http_request *q, struct http_response *r); /* may be NULL; sets r->status != 0 to refuse */
+	bool waits; /* for the disk or an inspection: not to be answered on a thread that serves others */
+	void (*check)(const struct api *a, struct http_request *q,
+	              struct http_response *r); /* may be NULL; sets r->status != 0 to refuse */
 	void (*answer)(const struct api *a, struct http_request *q, struct http_response *r);
 };
 
-/* Finds the route and sets q->args. NULL: *r is the problem (404 or 405 with Allow, 422 for a query parameter that the route does not take). */
+/* Finds the route and sets q->args. NULL: *r is the problem (404 or 405 with Allow, 422 for a query parameter that the route
+ * does not take). */
 const struct route *route_find(struct http_request *q, struct http_response *r);
 /* True: go on with the body. False: *r is the answer. */
 bool route_check(const struct api *a, const struct route *t, struct http_request *q, struct http_response *r);

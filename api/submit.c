@@ -21,7 +21,7 @@ struct submission {
 typedef bool (*reader)(struct submission *s, const struct json *v, const struct http_request *q, struct http_response *r);
 
 static bool text(const char **to, const char *pointer, size_t max, const struct json *v, const struct http_request *q,
-		 struct http_response *r)
+                 struct http_response *r)
 {
 	*to = json_text(v);
 	if (*to && strlen(*to) <= max)
@@ -62,7 +62,7 @@ static bool read_labels(struct submission *s, const struct json *v, const struct
 	struct json_out w;
 	if (!labels_fit(v)) {
 		problem_at(r, q, PROBLEM_BAD_PARAM, "/labels", "labels must be an object of at most %d strings of at most %d bytes",
-			   MAX_LABELS, MAX_LABEL);
+		           MAX_LABELS, MAX_LABEL);
 		return false;
 	}
 	json_out_init(&w, &s->labels, 0);
@@ -86,10 +86,14 @@ static bool read_params(struct submission *s, const struct json *v, const struct
 static const struct {
 	const char *name;
 	reader read;
-} members[] = {{"model", read_model}, {"calibration", read_calibration}, {"params", read_params}, {"name", read_name}, {"labels", read_labels}};
+} members[] = {{"model", read_model},
+               {"calibration", read_calibration},
+               {"params", read_params},
+               {"name", read_name},
+               {"labels", read_labels}};
 
 static bool read_member(struct submission *s, const char *key, const struct json *v, const struct http_request *q,
-			struct http_response *r)
+                        struct http_response *r)
 {
 	char pointer[120];
 	for (size_t i = 0; i < sizeof members / sizeof *members; i++)

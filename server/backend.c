@@ -65,7 +65,8 @@ static void check_disk(struct backend *b, struct api_check *c)
 	int64_t left = 0;
 	char detail[100];
 	int rc = blobs_free_bytes(store_blobs(b->store), &left, &e);
-	(void)snprintf(detail, sizeof detail, "%lld bytes are free, %lld must stay free", (long long)left, (long long)b->config->min_free_bytes);
+	(void)snprintf(detail, sizeof detail, "%lld bytes are free, %lld must stay free", (long long)left,
+	               (long long)b->config->min_free_bytes);
 	add_check(c, "disk", rc == 0 && left > 0 && left >= b->config->min_free_bytes, rc == 0 ? detail : e.msg);
 }
 

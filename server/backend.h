@@ -35,7 +35,7 @@ void backend_fill_jobs(struct api_backend *out);
 
 /* How a calibration feeds a model, out of the cache or from an inspection. 0 with *samples; what does not fit is the error.
  */
-int backend_fit(struct backend *b, const struct api_model *m, const char *calibration_sha256, int64_t batch_size, int64_t num_batches,
-		int64_t *samples, int64_t *samples_used, struct err *e);
+int backend_fit(struct backend *b, const struct api_model *m, const char *calibration_sha256, int64_t batch_size,
+                int64_t num_batches, int64_t *samples, int64_t *samples_used, struct err *e);
 
 #endif

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TRIES = 10 };
+
 /* Asks a child about a set, and about its fit to m (NULL: no model). fd becomes the call's. */
 static struct json *inspect(struct backend *b, const struct api_model *m, int fd, const struct params *p, struct err *e)
 {
@@ -43,8 +45,8 @@ static void remember(struct backend *b, const struct store_fit *f)
 		log_line(LOG_WARN, "an inspection was not cached", "why", LOG_STR, e.msg, NULL);
 }
 
-int backend_fit(struct backend *b, const struct api_model *m, const char *calibration_sha256, int64_t batch_size, int64_t num_batches,
-		int64_t *samples, int64_t *samples_used, struct err *e)
+int backend_fit(struct backend *b, const struct api_model *m, const char *calibration_sha256, int64_t batch_size,
+                int64_t num_batches, int64_t *samples, int64_t *samples_used, struct err *e)
 {
 	struct store_fit f = {m->sha256, calibration_sha256, batch_size, num_batches, 0, 0};
 	struct params p;
@@ -90,8 +92,8 @@ static int describe(struct api_calibration *c, const struct json *v, struct part
 }
 
 /* Inspects and keeps a file that is not there yet. */
-static int take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, char id[API_ID + 1], bool *existing,
-		   struct err *e)
+static int take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, char id[API_ID + 1],
+                   bool *existing, struct err *e)
 {
 	struct api_calibration c;
 	struct params p;
@@ -105,28 +107,40 @@ static int take_in(struct backend *b, struct part *part, const char *name, const
 		rc = store_calibration_add(b->store, part, &c, id, existing, e);
 	if (rc == 0 && m)
 		remember(b, &(struct store_fit){m->sha256, c.sha256, 0, 0, json_int(json_get(v, "fit_samples")),
-						json_int(json_get(v, "fit_samples_used"))});
+		                                json_int(json_get(v, "fit_samples_used"))});
 	json_free(v);
 	api_calibration_fini(&c);
 	return rc;
 }
 
-static int add(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *out,
-	       bool *existing, struct err *e)
+static int find_or_take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, char id[API_ID + 1],
+                           bool *existing, struct err *e)
 {
-	char id[API_ID + 1];
 	int64_t samples, used;
 	if (store_calibration_find(b->store, part_sha256(part), id, existing, e) < 0)
 		return -1;
-	if (*existing && m && backend_fit(b, m, part_sha256(part), 0, 0, &samples, &used, e) < 0)
-		return -1;
-	if (!*existing && take_in(b, part, name, m, id, existing, e) < 0)
-		return -1;
-	return store_calibration_get(b->store, id, out, e);
+	if (!*existing)
+		return take_in(b, part, name, m, id, existing, e);
+	return m ? backend_fit(b, m, part_sha256(part), 0, 0, &samples, &used, e) : 0;
 }
 
-static int calibration_add(void *ctx, struct upload *u, const char *name, const char *model, struct api_calibration *out, bool *existing,
-			   struct err *e)
+static int add(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *out,
+               bool *existing, struct err *e)
+{
+	char id[API_ID + 1];
+	/* An equal set that is deleted between finding and reading it leaves this one to be the first. */
+	for (int i = 0; i < TRIES; i++) {
+		*existing = false;
+		if (find_or_take_in(b, part, name, m, id, existing, e) == 0 && store_calibration_get(b->store, id, out, e) == 0)
+			return 0;
+		if (!*existing || e->code != ERR_NOT_FOUND)
+			return -1;
+	}
+	return -1;
+}
+
+static int calibration_add(void *ctx, struct upload *u, const char *name, const char *model, struct api_calibration *out,
+                           bool *existing, struct err *e)
 {
 	struct backend *b = ctx;
 	struct api_model m;

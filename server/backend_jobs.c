@@ -34,9 +34,10 @@ static int insert(struct backend *b, const struct api_job_request *r, struct sto
 }
 
 static int submit(struct backend *b, const struct api_job_request *r, const struct api_model *m, const struct api_calibration *c,
-		  char id[ID_MAX + 1], struct err *e)
+                  char id[ID_MAX + 1], struct err *e)
 {
-	struct store_job_new n = {.model_id = m->id, .model_sha256 = m->digest, .calibration_id = c->id, .calibration_sha256 = c->sha256};
+	struct store_job_new n = {
+		.model_id = m->id, .model_sha256 = m->digest, .calibration_id = c->id, .calibration_sha256 = c->sha256};
 	if (!m->digest[0])
 		return err_set(e, ERR_BAD_STATE, "the model is incomplete: external files are missing");
 	if (m->searchable_count == 0)

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TRIES = 10 };
+
 /* What the model's inspection is kept as. */
 struct found {
 	struct api_model model;
@@ -42,8 +44,9 @@ static int add_files(struct api_model *m, const struct json *names, struct err *
 	for (size_t i = 0; i < json_size(names); i++) {
 		const char *name = json_text(json_at(names, i));
 		if (!name || !api_is_plain_path(name))
-			return err_set(e, ERR_UNSUPPORTED_GRAPH, "external data must lie in files with plain relative names, not in \"%.200s\"",
-				       name ? name : "");
+			return err_set(e, ERR_UNSUPPORTED_GRAPH,
+			               "external data must lie in files with plain relative names, not in \"%.200s\"",
+			               name ? name : "");
 		m->files[i].name = strdup(name);
 		if (!m->files[i].name)
 			return err_nomem(e, "a list of files");
@@ -109,8 +112,8 @@ static int take_in(struct backend *b, struct part *part, const char *name, char 
 	struct found f;
 	memset(&f, 0, sizeof f);
 	int rc = inspect(b, part, &f, e) == 0 && describe(&f, part, name, e) == 0 && part_sync(part, e) == 0
-			 ? store_model_add(b->store, part, &f.model, f.layers, id, existing, e)
-			 : -1;
+	                 ? store_model_add(b->store, part, &f.model, f.layers, id, existing, e)
+	                 : -1;
 	found_fini(&f);
 	return rc;
 }
@@ -120,11 +123,19 @@ static int model_add(void *ctx, struct upload *u, const char *name, struct api_m
 	struct backend *b = ctx;
 	struct part *part = upload_part(u);
 	char id[API_ID + 1];
-	if (store_model_find(b->store, part_sha256(part), id, existing, e) < 0)
-		return -1;
-	if (!*existing && take_in(b, part, name, id, existing, e) < 0)
-		return -1;
-	return store_model_get(b->store, id, out, e);
+	/* An equal model that is deleted between finding and reading it leaves this one to be the first. */
+	for (int i = 0; i < TRIES; i++) {
+		*existing = false;
+		if (store_model_find(b->store, part_sha256(part), id, existing, e) < 0)
+			return -1;
+		if (!*existing && take_in(b, part, name, id, existing, e) < 0)
+			return -1;
+		if (store_model_get(b->store, id, out, e) == 0)
+			return 0;
+		if (!*existing || e->code != ERR_NOT_FOUND)
+			return -1;
+	}
+	return -1;
 }
 
 static struct api_file *file_named(const struct api_model *m, const char *name)
@@ -143,7 +154,8 @@ static bool all_present(const struct api_model *m)
 	return true;
 }
 
-/* The identity of a model with external files: the digest of a list of digests, in the order of the names (as the store gives them). */
+/* The identity of a model with external files: the digest of a list of digests, in the order of the names (as the store gives
+ * them). */
 static int identity(const struct api_model *m, char digest[API_SHA256 + 1], struct err *e)
 {
 	struct buf b = BUF_INIT;
@@ -163,8 +175,8 @@ static int verify(struct backend *b, const struct api_model *m, const char *name
 	const struct blobs *blobs = store_blobs(b->store);
 	call_init(&call, "model");
 	int rc = call_files(&call, blobs, m, name, fd, e) == 0 && call_model(&call, blob_open(blobs, m->sha256, NULL, e), e) == 0
-			 ? ask(b, &call, &answer, e)
-			 : -1;
+	                 ? ask(b, &call, &answer, e)
+	                 : -1;
 	buf_fini(&answer);
 	call_fini(&call);
 	return rc;
@@ -194,7 +206,8 @@ static int complete(struct backend *b, const char *id, struct api_model *out, st
 		return -1;
 	if (out->digest[0] || !all_present(out))
 		return 0;
-	if (verify(b, out, NULL, -1, e) == 0 && identity(out, digest, e) == 0 && store_model_complete(b->store, id, digest, e) == 0) {
+	if (verify(b, out, NULL, -1, e) == 0 && identity(out, digest, e) == 0 &&
+	    store_model_complete(b->store, id, digest, e) == 0) {
 		memcpy(out->digest, digest, sizeof out->digest);
 		return 0;
 	}
@@ -203,7 +216,7 @@ static int complete(struct backend *b, const char *id, struct api_model *out, st
 }
 
 static int model_file_add(void *ctx, const char *id, const char *file, struct upload *u, struct api_model *out, bool *existing,
-			  struct err *e)
+                          struct err *e)
 {
 	struct backend *b = ctx;
 	struct part *part = upload_part(u);

@@ -218,7 +218,7 @@ void blob_remove(const struct blobs *b, const char *sha256)
 
 /* Calls each() for every entry of a folder but "." and "..". */
 static int each_entry(int folder, const char *name, int (*each)(void *ctx, int dir, const char *entry, struct err *e), void *ctx,
-		      struct err *e)
+                      struct err *e)
 {
 	int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);

@@ -3,7 +3,8 @@
 
 /* A request to an engine child: the JSON of server/engine.h and the descriptors that it speaks of.
  *
- *     call_init(&c, "model"); call_model(&c, fd); call_end(&c, &e) … child_start(…, c.text.data, c.text.len, c.fds, c.nfds, …); call_fini(&c);
+ *     call_init(&c, "model"); call_model(&c, fd); call_end(&c, &e) … child_start(…, c.text.data, c.text.len, c.fds, c.nfds,
+ * …); call_fini(&c);
  *
  * Descriptors that are added become the call's, also when adding fails. */
 

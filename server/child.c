@@ -15,10 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Where the runtime is found, where spilled activations go, and what a sanitizer's build wants to know. Nothing else of the
- * daemon's environment is inherited. */
-static const char *const inherited[] = {"SEQMSED_ONNXRUNTIME", "LD_LIBRARY_PATH", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS",
-					"TSAN_OPTIONS",        "LSAN_OPTIONS",    "LLVM_PROFILE_FILE"};
+/* Where the libraries are found and which of their kernels are used (a child must compute what the command line computes), where
+ * spilled activations go, and what a sanitizer's build wants to know. Nothing else of the daemon's environment is inherited. */
+static const char *const inherited[] = {
+	"SEQMSED_ONNXRUNTIME", "SEQMSED_OPENBLAS", "OPENBLAS_CORETYPE", "LD_LIBRARY_PATH", "TMPDIR",
+	"ASAN_OPTIONS",        "UBSAN_OPTIONS",    "TSAN_OPTIONS",      "LSAN_OPTIONS",    "LLVM_PROFILE_FILE"};
 enum { INHERITED = sizeof inherited / sizeof *inherited };
 
 /* Fills env with "NAME=value" texts, to be freed one by one. */
@@ -86,7 +87,8 @@ static int make_pipe(struct wiring *w, int *ours, int *theirs, struct err *e)
 	return fcntl(p[0], F_SETFL, O_NONBLOCK) < 0 ? err_errno(e, errno, "a pipe for the engine") : 0;
 }
 
-static int make_wiring(struct wiring *w, struct child *c, const char *request, size_t len, const int *files, size_t nfiles, struct err *e)
+static int make_wiring(struct wiring *w, struct child *c, const char *request, size_t len, const int *files, size_t nfiles,
+                       struct err *e)
 {
 	int fd = make_request(request, len, e);
 	if (fd < 0)
@@ -97,7 +99,8 @@ static int make_wiring(struct wiring *w, struct child *c, const char *request, s
 	w->null = fd < 0 ? err_errno(e, errno, "opening /dev/null") : raise_fd(w, fd, e);
 	if (fd >= 0)
 		(void)close(fd);
-	if (w->request < 0 || w->null < 0 || make_pipe(w, &c->words, &w->words, e) < 0 || make_pipe(w, &c->frames, &w->frames, e) < 0)
+	if (w->request < 0 || w->null < 0 || make_pipe(w, &c->words, &w->words, e) < 0 ||
+	    make_pipe(w, &c->frames, &w->frames, e) < 0)
 		return -1;
 	for (size_t i = 0; i < nfiles; i++) {
 		w->files[w->nfiles] = raise_fd(w, files[i], e);

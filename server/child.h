@@ -7,8 +7,8 @@
  *     fd 1   /dev/null     fd 2   a pipe whose last words the supervisor keeps     fd 3   frames (server/frame.h)
  *     fd 4…  the files of the request, in the order in which they are given
  *
- * It runs in an empty folder, with a handful of environment variables, in a process group of its own, and dies with the thread that
- * started it. A `struct child` belongs to that thread.
+ * It runs in an empty folder, with a handful of environment variables, in a process group of its own, and dies with the thread
+ * that started it. A `struct child` belongs to that thread.
  */
 
 #include "core/err.h"
@@ -22,9 +22,9 @@ enum { CHILD_FIRST_FILE = 4, CHILD_MAX_FILES = 1024, CHILD_WORDS = 2048, CHILD_G
 
 struct child {
 	pid_t pid;
-	int frames; /* reading end, does not block */
-	int words;  /* reading end of its standard error, does not block */
-	int64_t started; /* monotonic */
+	int frames;             /* reading end, does not block */
+	int words;              /* reading end of its standard error, does not block */
+	int64_t started;        /* monotonic */
 	char last[CHILD_WORDS]; /* what it said last on standard error */
 	size_t nlast;
 };
@@ -32,8 +32,8 @@ struct child {
 struct child_usage {
 	double cpu_seconds, wall_seconds;
 	int64_t peak_rss_bytes;
-	bool clean;      /* it exited with 0 */
-	char how[64];    /* "exit status 1", "signal 9 (Killed)" */
+	bool clean;   /* it exited with 0 */
+	char how[64]; /* "exit status 1", "signal 9 (Killed)" */
 };
 
 /* empty is the folder to run in; files are borrowed. */

@@ -25,15 +25,18 @@ static const struct setting {
 	const char *meaning;
 } settings[] = {
 #define AT(member) offsetof(struct config, member)
-	{"listen", TEXT, false, AT(listen), "127.0.0.1:8080", 0, 0, 0, "ADDRESS:PORT on the loopback, or unix:PATH; port 0 picks one"},
-	{"state_dir", TEXT, false, AT(state_dir), NULL, 0, 0, 0, "folder of database and files (default: seqmsed in the user's state folder)"},
+	{"listen", TEXT, false, AT(listen), "127.0.0.1:8080", 0, 0, 0,
+         "ADDRESS:PORT on the loopback, or unix:PATH; port 0 picks one"},
+	{"state_dir", TEXT, false, AT(state_dir), NULL, 0, 0, 0,
+         "folder of database and files (default: seqmsed in the user's state folder)"},
 	{"log_level", TEXT, false, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
 	{"workers", NUMBER, true, AT(workers), NULL, 1, 1, 256, "jobs that run at once"},
 	{"threads_per_job", NUMBER, true, AT(threads_per_job), NULL, 0, 0, 1024, "threads of one job; 0: processors / workers"},
 	{"http_threads", NUMBER, false, AT(http_threads), NULL, 2, 1, 64, "threads that serve connections"},
 	{"request_threads", NUMBER, true, AT(request_threads), NULL, 4, 1, 64, "uploads and changes that are worked on at once"},
 	{"max_model_bytes", BYTES, true, AT(max_model_bytes), NULL, 4 * GiB, 1, INT64_MAX, "of an uploaded model or external file"},
-	{"max_calibration_bytes", BYTES, true, AT(max_calibration_bytes), NULL, 16 * GiB, 1, INT64_MAX, "of an uploaded calibration set"},
+	{"max_calibration_bytes", BYTES, true, AT(max_calibration_bytes), NULL, 16 * GiB, 1, INT64_MAX,
+         "of an uploaded calibration set"},
 	{"max_json_bytes", BYTES, true, AT(max_json_bytes), NULL, 64 * KiB, 1 * KiB, 16 * MiB, "of a JSON body"},
 	{"max_url_bytes", BYTES, true, AT(max_url_bytes), NULL, 8 * KiB, 256, 16 * KiB, "of a request's target"},
 	{"max_header_bytes", BYTES, true, AT(max_header_bytes), NULL, 16 * KiB, 1 * KiB, 32 * KiB, "of all request headers"},
@@ -88,7 +91,8 @@ static int set(struct config *c, const struct setting *s, const char *text, cons
 	}
 	if (parse_number(s, text, number_of(c, s)))
 		return 0;
-	return err_set(e, ERR_USAGE, "%s must be an integer from %lld to %lld, not \"%.100s\"", where, (long long)s->min, (long long)s->max, text);
+	return err_set(e, ERR_USAGE, "%s must be an integer from %lld to %lld, not \"%.100s\"", where, (long long)s->min,
+	               (long long)s->max, text);
 }
 
 static void flag_of(const struct setting *s, char out[64])
@@ -110,9 +114,9 @@ static void variable_of(const struct setting *s, char out[64])
 static int default_state_dir(struct config *c, struct err *e)
 {
 	const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	int n = base && base[0] == '/' ? asprintf(&c->state_dir, "%s/seqmsed", base)
-		: home && home[0] == '/' ? asprintf(&c->state_dir, "%s/.local/state/seqmsed", home)
-					 : asprintf(&c->state_dir, "/var/lib/seqmsed");
+	int n = base && base[0] == '/'   ? asprintf(&c->state_dir, "%s/seqmsed", base)
+	        : home && home[0] == '/' ? asprintf(&c->state_dir, "%s/.local/state/seqmsed", home)
+	                                 : asprintf(&c->state_dir, "/var/lib/seqmsed");
 	if (n >= 0)
 		return 0;
 	c->state_dir = NULL;
@@ -190,14 +194,16 @@ void config_fini(struct config *c)
 void config_print_help(void)
 {
 	(void)puts("seqmsed serve [FLAG VALUE]…: takes models, calibration data and jobs over HTTP\n"
-		   "\n"
-		   "Every flag has an environment variable: --max-model-bytes is SEQMSED_MAX_MODEL_BYTES. Bytes may end in K, M, G or T.\n");
+	           "\n"
+	           "Every flag has an environment variable: --max-model-bytes is SEQMSED_MAX_MODEL_BYTES. Bytes may end in K, M, G "
+	           "or T.\n");
 	for (int i = 0; i < NSETTINGS; i++) {
 		char flag[64], value[32];
 		flag_of(&settings[i], flag);
 		(void)snprintf(value, sizeof value, "%lld", (long long)settings[i].dflt);
 		const char *dflt = settings[i].kind == TEXT ? settings[i].text : value;
-		(void)printf("  %-24s %s%s%s%s\n", flag, settings[i].meaning, dflt ? " (default " : "", dflt ? dflt : "", dflt ? ")" : "");
+		(void)printf("  %-24s %s%s%s%s\n", flag, settings[i].meaning, dflt ? " (default " : "", dflt ? dflt : "",
+		             dflt ? ")" : "");
 	}
 }
 
@@ -207,7 +213,8 @@ size_t config_limits(const struct config *c, struct api_limit out[CONFIG_MAX_LIM
 	for (int i = 0; i < NSETTINGS && n < CONFIG_MAX_LIMITS; i++) {
 		const struct setting *s = &settings[i];
 		if (s->limit)
-			out[n++] = (struct api_limit){s->name, s->meaning, *(const int64_t *)(const void *)((const char *)c + s->offset)};
+			out[n++] = (struct api_limit){s->name, s->meaning,
+			                              *(const int64_t *)(const void *)((const char *)c + s->offset)};
 	}
 	return n;
 }

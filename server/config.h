@@ -18,8 +18,8 @@ struct config {
 	int64_t max_connections, idle_seconds, inspect_seconds, max_wait_seconds, max_queued_jobs, min_free_bytes;
 };
 
-/* Defaults, then the environment, then the flags of argv (argv[0] is skipped). *help: --help was there. ERR_USAGE names the flag. Release
- * with config_fini(), also after a failure. */
+/* Defaults, then the environment, then the flags of argv (argv[0] is skipped). *help: --help was there. ERR_USAGE names the
+ * flag. Release with config_fini(), also after a failure. */
 int config_read(struct config *c, int argc, char **argv, bool *help, struct err *e);
 void config_fini(struct config *c);
 void config_print_help(void);

@@ -1,8 +1,8 @@
 #ifndef SEQMSED_CREW_H
 #define SEQMSED_CREW_H
 
-/* Threads for requests that wait: for a disk, for the database's writer, for an inspection. The HTTP threads hand such requests over and
- * go on with other connections. Any thread. */
+/* Threads for requests that wait: for a disk, for the database's writer, for an inspection. The HTTP threads hand such
+ * requests over and go on with other connections. Any thread. */
 
 #include "core/err.h"
 

@@ -56,7 +56,7 @@ struct db *db_open(const char *path, enum db_mode mode, struct err *e)
 		return NULL;
 	}
 	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE |
-		    (mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+	            (mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
 	int rc = sqlite3_open_v2(path, &d->h, flags, NULL);
 	if (rc != SQLITE_OK) {
 		fail(d, rc, e);
@@ -66,9 +66,10 @@ struct db *db_open(const char *path, enum db_mode mode, struct err *e)
 	/* trusted_schema=off: a database file put there by somebody else runs no functions of its own. */
 	if (db_script(d, "PRAGMA trusted_schema=off; PRAGMA foreign_keys=on;", e) < 0)
 		goto out;
-	if (mode == DB_WRITE &&
-	    db_script(d, "PRAGMA journal_mode=wal; PRAGMA synchronous=full; PRAGMA wal_autocheckpoint=1000;"
-			 "PRAGMA journal_size_limit=67108864;", e) < 0)
+	if (mode == DB_WRITE && db_script(d,
+	                                  "PRAGMA journal_mode=wal; PRAGMA synchronous=full; PRAGMA wal_autocheckpoint=1000;"
+	                                  "PRAGMA journal_size_limit=67108864;",
+	                                  e) < 0)
 		goto out;
 	if (mode == DB_READ && db_script(d, "PRAGMA query_only=on; PRAGMA wal_autocheckpoint=0;", e) < 0)
 		goto out;

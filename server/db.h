@@ -34,7 +34,7 @@ int db_script(struct db *d, const char *sql, struct err *e);
 /* Rows that the last db_run() changed. */
 int64_t db_changes(struct db *d);
 
-int db_begin(struct db *d, struct err *e); /* BEGIN IMMEDIATE */
+int db_begin(struct db *d, struct err *e);  /* BEGIN IMMEDIATE */
 int db_commit(struct db *d, struct err *e); /* rolls back by itself when it fails */
 void db_rollback(struct db *d);
 
@@ -47,7 +47,7 @@ void db_done(struct db_rows *r);
 bool db_is_null(struct db_rows *r, int column);
 int64_t db_int(struct db_rows *r, int column);
 double db_real(struct db_rows *r, int column);
-const char *db_text(struct db_rows *r, int column);             /* NULL for null; lives until the next db_next() */
+const char *db_text(struct db_rows *r, int column);              /* NULL for null; lives until the next db_next() */
 const void *db_blob(struct db_rows *r, int column, size_t *len); /* likewise */
 /* A copy of a text, to be freed; null gives NULL and 0. */
 int db_text_dup(struct db_rows *r, int column, char **out, struct err *e);

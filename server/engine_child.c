@@ -4,6 +4,7 @@
 #include "server/frame.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +128,7 @@ int cmd_engine(int argc, char **argv)
 	struct engine_request q;
 	struct err e = ERR_INIT;
 	(void)argv;
-	if (argc > 1 || isatty(STDIN_FILENO)) {
+	if (argc > 1 || fcntl(ENGINE_FRAMES, F_GETFD) < 0) {
 		(void)fprintf(stderr, "seqmsed engine is started by seqmsed serve, not by hand\n");
 		return 2;
 	}

@@ -110,7 +110,7 @@ int engine_search(const struct engine_request *q, struct err *e)
 	if (s.failed)
 		*e = s.why;
 	else if (r && send_encodings(r, ENCODINGS_1_0_0, "model_1_0_0.encodings", e) == 0 &&
-		 send_encodings(r, ENCODINGS_0_6_1, "model_0_6_1.encodings", e) == 0 && send_report(r, &q->params, e) == 0)
+	         send_encodings(r, ENCODINGS_0_6_1, "model_0_6_1.encodings", e) == 0 && send_report(r, &q->params, e) == 0)
 		rc = frame_write(ENGINE_FRAMES, FRAME_DONE, "", 0, e);
 	seqmse_result_free(r);
 	npz_free(z);

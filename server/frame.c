@@ -30,15 +30,16 @@ int frame_write(int fd, enum frame_type type, const void *data, size_t len, stru
 {
 	if (len > FRAME_MAX_JSON)
 		return err_set(e, ERR_INTERNAL, "a frame of %zu bytes is too long", len);
-	unsigned char h[HEADER] = {(unsigned char)type, 0, 0, 0, (unsigned char)len, (unsigned char)(len >> 8), (unsigned char)(len >> 16),
-				   (unsigned char)(len >> 24)};
+	unsigned char h[HEADER] = {
+		(unsigned char)type,       0, 0, 0, (unsigned char)len, (unsigned char)(len >> 8), (unsigned char)(len >> 16),
+		(unsigned char)(len >> 24)};
 	return write_all(fd, h, sizeof h, e) == 0 ? write_all(fd, data, len, e) : -1;
 }
 
 struct frame_reader {
 	int fd;
-	struct buf in;  /* bytes that were read and not yet given out */
-	size_t given;   /* of them, the frame that the caller has */
+	struct buf in; /* bytes that were read and not yet given out */
+	size_t given;  /* of them, the frame that the caller has */
 };
 
 struct frame_reader *frame_reader_new(int fd, struct err *e)

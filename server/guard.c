@@ -23,8 +23,8 @@ static bool check_size(const struct config *c, const struct http_request *q, str
 		bytes += strlen(q->headers[i].name) + strlen(q->headers[i].value) + 4;
 	if (q->nheaders <= (size_t)c->max_header_fields && bytes <= (size_t)c->max_header_bytes)
 		return true;
-	problem_set(r, q, PROBLEM_HEADERS, "a request may have %lld headers and %lld bytes of them", (long long)c->max_header_fields,
-		    (long long)c->max_header_bytes);
+	problem_set(r, q, PROBLEM_HEADERS, "a request may have %lld headers and %lld bytes of them",
+	            (long long)c->max_header_fields, (long long)c->max_header_bytes);
 	return false;
 }
 
@@ -33,8 +33,8 @@ static bool check_framing(const struct http_request *q, struct http_response *r)
 {
 	const char *length = http_header(q, "Content-Length"), *coding = http_header(q, "Transfer-Encoding");
 	bool ok = count(q, "Content-Length") <= 1 && count(q, "Transfer-Encoding") <= 1 && !(length && coding) &&
-		  (!coding || strcasecmp(coding, "chunked") == 0) &&
-		  (!length || (length[0] != '\0' && strspn(length, "0123456789") == strlen(length)));
+	          (!coding || strcasecmp(coding, "chunked") == 0) &&
+	          (!length || (length[0] != '\0' && strspn(length, "0123456789") == strlen(length)));
 	if (!ok)
 		problem_set(r, q, PROBLEM_BAD_REQUEST, "the body's length is announced in an ambiguous way");
 	return ok;

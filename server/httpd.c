@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 enum {
-	POOL_BYTES = 64 << 10,     /* the library's memory for a connection: head and a piece of the body */
-	DRAIN_BYTES = 64 << 10,    /* of a refused body that is read so that the client reads the answer */
-	OVERRUN_BYTES = 64 << 20,  /* likewise of a body that turned out too long */
+	POOL_BYTES = 64 << 10,    /* the library's memory for a connection: head and a piece of the body */
+	DRAIN_BYTES = 64 << 10,   /* of a refused body that is read so that the client reads the answer */
+	OVERRUN_BYTES = 64 << 20, /* likewise of a body that turned out too long */
 	STOP_WAIT_MS = 1000,
 };
 
@@ -83,9 +83,10 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *connec
 
 static void log_exchange(const struct exchange *x, enum MHD_RequestTerminationCode how)
 {
-	log_line(LOG_INFO, "request", "id", LOG_STR, x->id, "method", LOG_STR, x->method, "target", LOG_STR, x->target, "status", LOG_INT, (int64_t)x->status, "ms", LOG_INT,
-		 clock_steady_ms() - x->started, "route", LOG_STR, x->route ? x->route->pattern : NULL, "end", LOG_STR,
-		 how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent" : "cut off", NULL);
+	log_line(LOG_INFO, "request", "id", LOG_STR, x->id, "method", LOG_STR, x->method, "target", LOG_STR, x->target, "status",
+	         LOG_INT, (int64_t)x->status, "ms", LOG_INT, clock_steady_ms() - x->started, "route", LOG_STR,
+	         x->route ? x->route->pattern : NULL, "end", LOG_STR,
+	         how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent" : "cut off", NULL);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how)
@@ -113,13 +114,15 @@ struct header_walk {
 	bool bad;
 };
 
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value, size_t value_len)
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
+                                 size_t value_len)
 {
 	struct header_walk *w = cls;
 	struct err e = ERR_INIT;
 	(void)kind;
 	/* A NUL would end the text early and let us see something else than a proxy before us saw. */
-	if (strlen(key) != key_len || (value && strlen(value) != value_len) || http_add_header(&w->x->q, key, value ? value : "", &e) < 0)
+	if (strlen(key) != key_len || (value && strlen(value) != value_len) ||
+	    http_add_header(&w->x->q, key, value ? value : "", &e) < 0)
 		w->bad = true;
 	return w->bad ? MHD_NO : MHD_YES;
 }
@@ -239,7 +242,8 @@ static struct MHD_Response *make_response(struct exchange *x)
 		if (m)
 			r->fd = -1; /* the library's from here on */
 	} else {
-		m = MHD_create_response_from_buffer(r->body.len, r->body.data, r->body.data ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+		m = MHD_create_response_from_buffer(r->body.len, r->body.data,
+		                                    r->body.data ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 		if (m)
 			r->body = (struct buf)BUF_INIT;
 	}
@@ -371,8 +375,8 @@ static enum MHD_Result finish_body(struct exchange *x)
 	return x->route->waits ? hand_to_crew(x) : answer_or_wait(x);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-				  const char *data, size_t *size, void **context)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **context)
 {
 	struct exchange *x = *context;
 	(void)cls;
@@ -443,14 +447,15 @@ struct httpd *httpd_start(const struct httpd_options *o, struct err *e)
 	}
 	h->o = *o;
 	/* The library takes a pool of one for a mistake. */
-	struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->config->http_threads, NULL}, {MHD_OPTION_END, 0, NULL}};
+	struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->config->http_threads, NULL},
+	                                {MHD_OPTION_END, 0, NULL}};
 	h->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, on_connection, h, on_request, h,
-		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, o->socket, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-		h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
+		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, o->socket, MHD_OPTION_URI_LOG_CALLBACK,
+		on_target, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)o->config->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_ARRAY, o->config->http_threads > 1 ? pool : pool + 1, MHD_OPTION_END);
+		(unsigned)o->config->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, o->config->http_threads > 1 ? pool : pool + 1, MHD_OPTION_END);
 	if (h->daemon)
 		return h;
 	err_set(e, ERR_IO, "the HTTP server did not start");

@@ -1,7 +1,8 @@
 #ifndef SEQMSED_HTTPD_H
 #define SEQMSED_HTTPD_H
 
-/* HTTP/1.1 over libmicrohttpd: bytes to struct http_request, struct http_response to bytes. httpd.c is the only file that includes microhttpd.h.
+/* HTTP/1.1 over libmicrohttpd: bytes to struct http_request, struct http_response to bytes. httpd.c is the only file that
+ * includes microhttpd.h.
  *
  * A few threads serve all connections. They never wait: a request that needs a disk's answer, an inspection or the
  * database's writer is suspended and worked on by the crew; one that waits for a job is suspended until the watch resumes it.

@@ -112,7 +112,8 @@ static int parse(const char *spec, union address *a, socklen_t *len, struct err 
 		return 0;
 	}
 	return err_set(e, ERR_USAGE,
-		       "--listen %.100s: without keys only the loopback (127.0.0.1, [::1], localhost) and unix:PATH are served", spec);
+	               "--listen %.100s: without keys only the loopback (127.0.0.1, [::1], localhost) and unix:PATH are served",
+	               spec);
 }
 
 static void show(int fd, char shown[LISTEN_TEXT])

@@ -18,8 +18,8 @@ struct pool_options {
 };
 
 struct pool *pool_start(const struct pool_options *o, struct err *e);
-void pool_poke(struct pool *p);                     /* there may be a queued job */
-void pool_cancel(struct pool *p, const char *job);  /* the store says that it is being canceled: end its child */
+void pool_poke(struct pool *p);                    /* there may be a queued job */
+void pool_cancel(struct pool *p, const char *job); /* the store says that it is being canceled: end its child */
 /* Ends all children, queues their jobs again, and ends the threads. */
 void pool_stop(struct pool *p);
 

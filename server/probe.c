@@ -54,7 +54,7 @@ static int listen_until(const struct probe *p, struct child *c, struct frame_rea
 
 /* Says whose fault a missing answer is: the file's, since that is what the child was reading. */
 static void blame_file(enum err_code blame, bool late, const struct probe *p, const struct child *c, const struct child_usage *u,
-		       struct err *e)
+                       struct err *e)
 {
 	log_line(LOG_WARN, "an inspection failed", "how", LOG_STR, late ? "took too long" : u->how, "said", LOG_STR, c->last, NULL);
 	if (late)

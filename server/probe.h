@@ -13,13 +13,13 @@
 struct call;
 
 struct probe {
-	int empty;          /* the folder to run in */
+	int empty; /* the folder to run in */
 	int64_t timeout_ms;
 	const atomic_bool *stop; /* true: the daemon ends, give up (ERR_BUSY); may be NULL */
 };
 
-/* Asks the ended call and appends the child's JSON answer. The child's own error comes back as it was sent; a child that died or took too
- * long gives an error with the code blame. */
+/* Asks the ended call and appends the child's JSON answer. The child's own error comes back as it was sent; a child that died
+ * or took too long gives an error with the code blame. */
 int probe_ask(const struct probe *p, const struct call *c, enum err_code blame, struct buf *answer, struct err *e);
 
 #endif

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 enum { PROGRESS_MS = 500, BEAT_MS = 10000, RETRY_MS = 1000, RETRIES = 600 };
 
 /* How an attempt ended, as far as the runner knows. */
@@ -32,7 +31,7 @@ struct attempt {
 	struct runner *r;
 	const struct store_claim *claim;
 	struct child child;
-	struct intake *files;    /* artifacts as they come in */
+	struct intake *files;         /* artifacts as they come in */
 	int64_t progress_at, beat_at; /* monotonic: when the store last heard of it */
 	int retries;
 	struct err why;
@@ -73,8 +72,9 @@ static int tolerate(struct attempt *a, int rc, struct err *e)
 
 static int on_progress(struct attempt *a, const struct json *v, struct err *e)
 {
-	struct store_progress p = {json_text(json_get(v, "phase")),   json_text(json_get(v, "current")), json_int(json_get(v, "done")),
-				   json_int(json_get(v, "total")), json_number(json_get(v, "fraction"))};
+	struct store_progress p = {json_text(json_get(v, "phase")), json_text(json_get(v, "current")),
+	                           json_int(json_get(v, "done")), json_int(json_get(v, "total")),
+	                           json_number(json_get(v, "fraction"))};
 	int64_t now = clock_steady_ms();
 	if (a->progress_at && now - a->progress_at < PROGRESS_MS)
 		return 0;
@@ -175,8 +175,8 @@ static enum outcome read_frames(struct attempt *a, struct frame_reader *in)
 static void wait_for_news(struct attempt *a)
 {
 	struct pollfd p[3] = {{.fd = a->child.frames, .events = POLLIN},
-			      {.fd = a->child.words, .events = POLLIN},
-			      {.fd = a->r->wake, .events = POLLIN}};
+	                      {.fd = a->child.words, .events = POLLIN},
+	                      {.fd = a->r->wake, .events = POLLIN}};
 	(void)poll(p, 3, BEAT_MS / 2);
 	child_listen(&a->child);
 }
@@ -225,11 +225,11 @@ static int make_call(struct call *call, const struct attempt *a, struct err *e)
 	int rc = store_calibration_get(s, a->claim->calibration_id, &k, e);
 	if (rc == 0) {
 		rc = call_model(call, blob_open(store_blobs(s), m.sha256, NULL, e), e) == 0 &&
-				     call_files(call, store_blobs(s), &m, NULL, -1, e) == 0 &&
-				     call_calibration(call, blob_open(store_blobs(s), k.sha256, NULL, e), e) == 0 &&
-				     add_params(call, a, e) == 0
-			     ? call_end(call, e)
-			     : -1;
+		                     call_files(call, store_blobs(s), &m, NULL, -1, e) == 0 &&
+		                     call_calibration(call, blob_open(store_blobs(s), k.sha256, NULL, e), e) == 0 &&
+		                     add_params(call, a, e) == 0
+		             ? call_end(call, e)
+		             : -1;
 		api_calibration_fini(&k);
 	}
 	api_model_fini(&m);
@@ -258,7 +258,7 @@ static enum outcome run(struct attempt *a, struct store_usage *usage)
 	if (!a->files || start(a, &a->why) < 0)
 		return FAILED;
 	log_line(LOG_INFO, "engine started", "job", LOG_STR, a->claim->id, "attempt", LOG_INT, a->claim->attempt, "pid", LOG_INT,
-		 (int64_t)a->child.pid, NULL);
+	         (int64_t)a->child.pid, NULL);
 	struct frame_reader *in = frame_reader_new(a->child.frames, &a->why);
 	if (in)
 		o = supervise(a, in);
@@ -282,11 +282,13 @@ static int settle_interrupted(struct attempt *a, const struct store_usage *u, st
 
 static int settle_death(struct attempt *a, const struct store_usage *u, struct err *e)
 {
-	log_line(LOG_WARN, "engine died", "job", LOG_STR, a->claim->id, "how", LOG_STR, a->why.msg, "said", LOG_STR, a->child.last, NULL);
+	log_line(LOG_WARN, "engine died", "job", LOG_STR, a->claim->id, "how", LOG_STR, a->why.msg, "said", LOG_STR, a->child.last,
+	         NULL);
 	if (a->claim->deaths + 1 < RUNNER_MAX_DEATHS)
 		return store_job_requeue(a->r->store, a->claim, u, true, e);
 	char detail[256];
-	(void)snprintf(detail, sizeof detail, "the job's engine died %d times; the last time, %.150s", RUNNER_MAX_DEATHS, a->why.msg);
+	(void)snprintf(detail, sizeof detail, "the job's engine died %d times; the last time, %.150s", RUNNER_MAX_DEATHS,
+	               a->why.msg);
 	return store_job_fail(a->r->store, a->claim, u, "worker-crashed", detail, e);
 }
 
@@ -325,7 +327,8 @@ void runner_run(struct runner *r, const struct store_claim *c)
 		;
 	if (rc < 0)
 		log_line(LOG_ERROR, "a job's end was not stored", "job", LOG_STR, c->id, "why", LOG_STR, e.msg, NULL);
-	log_line(o == FAILED ? LOG_WARN : LOG_INFO, "attempt ended", "job", LOG_STR, c->id, "attempt", LOG_INT, c->attempt, "outcome",
-		 LOG_STR, names[o], "seconds", LOG_REAL, u.wall_seconds, "why", LOG_STR, o == SUCCEEDED ? NULL : a.why.msg, NULL);
+	log_line(o == FAILED ? LOG_WARN : LOG_INFO, "attempt ended", "job", LOG_STR, c->id, "attempt", LOG_INT, c->attempt,
+	         "outcome", LOG_STR, names[o], "seconds", LOG_REAL, u.wall_seconds, "why", LOG_STR,
+	         o == SUCCEEDED ? NULL : a.why.msg, NULL);
 	intake_free(a.files);
 }

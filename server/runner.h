@@ -3,9 +3,9 @@
 
 /* One attempt at one job: starts the engine child, writes what it says to the store, and brings the job to its next state.
  *
- * Called by a worker's thread, which waits in it. Two other threads may interrupt it through `wake`, an eventfd, after setting one of the
- * flags: cancel (the store says already that the job is being canceled) and stop (the daemon ends; the job goes back to the
- * queue).
+ * Called by a worker's thread, which waits in it. Two other threads may interrupt it through `wake`, an eventfd, after setting
+ * one of the flags: cancel (the store says already that the job is being canceled) and stop (the daemon ends; the job goes
+ * back to the queue).
  */
 
 #include "core/err.h"

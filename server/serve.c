@@ -34,7 +34,7 @@ struct daemon {
 	struct backend backend;
 	struct api api;
 	struct httpd *httpd;
-	int socket; /* listening, while it is not the server's; else -1 */
+	int socket;       /* listening, while it is not the server's; else -1 */
 	atomic_bool stop; /* inspections give up */
 };
 
@@ -56,8 +56,8 @@ static int recover(struct store *s, struct err *e)
 	int requeued, removed;
 	if (store_job_recover(s, &requeued, e) < 0 || store_sweep(s, &removed, e) < 0)
 		return -1;
-	log_line(LOG_INFO, "state opened", "requeued", LOG_INT, (int64_t)requeued, "removed_files", LOG_INT, (int64_t)removed, "sqlite", LOG_STR,
-		 db_version(), NULL);
+	log_line(LOG_INFO, "state opened", "requeued", LOG_INT, (int64_t)requeued, "removed_files", LOG_INT, (int64_t)removed,
+	         "sqlite", LOG_STR, db_version(), NULL);
 	return 0;
 }
 
@@ -69,7 +69,8 @@ static int64_t memory_of_a_job(const struct config *c)
 
 static int start_workers(struct daemon *d, struct err *e)
 {
-	const struct pool_options o = {d->store, d->config.workers, d->config.threads_per_job, memory_of_a_job(&d->config), on_settled, d};
+	const struct pool_options o = {
+		d->store, d->config.workers, d->config.threads_per_job, memory_of_a_job(&d->config), on_settled, d};
 	d->pool = pool_start(&o, e);
 	return d->pool ? 0 : -1;
 }
@@ -77,9 +78,9 @@ static int start_workers(struct daemon *d, struct err *e)
 static void make_api(struct daemon *d)
 {
 	d->backend = (struct backend){.config = &d->config,
-				      .store = d->store,
-				      .watch = d->watch,
-				      .probe = {store_empty_folder(d->store), d->config.inspect_seconds * 1000, &d->stop}};
+	                              .store = d->store,
+	                              .watch = d->watch,
+	                              .probe = {store_empty_folder(d->store), d->config.inspect_seconds * 1000, &d->stop}};
 	backend_init(&d->backend);
 	backend_fill(&d->backend, &d->api.backend);
 	d->api.max_wait_seconds = d->config.max_wait_seconds;
@@ -155,7 +156,7 @@ static int run(struct config *config)
 		(void)printf("listening on %s\n", shown);
 		(void)fflush(stdout);
 		log_line(LOG_INFO, "listening", "at", LOG_STR, shown, "version", LOG_STR, SEQMSED_VERSION, "onnxruntime", LOG_STR,
-			 d.backend.runtime, NULL);
+		         d.backend.runtime, NULL);
 		loop_run(d.loop);
 		log_line(LOG_INFO, "ending", NULL);
 	}
@@ -186,7 +187,8 @@ int cmd_migrate(int argc, char **argv)
 	bool help;
 	int rc = config_read(&c, argc, argv, &help, &e) < 0 ? fail(&e) : 0;
 	if (rc == 0 && help) {
-		(void)puts("seqmsed migrate [--state-dir DIR]: brings the database to this version's schema, as serve does when it starts");
+		(void)puts("seqmsed migrate [--state-dir DIR]: brings the database to this version's schema, as serve does when it "
+		           "starts");
 	} else if (rc == 0) {
 		struct store *s = store_open(c.state_dir, &e);
 		rc = s ? 0 : fail(&e);

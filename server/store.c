@@ -66,7 +66,7 @@ static int open_folder(struct store *s, const char *path, struct err *e)
 		return err_errno(e, errno, "opening %s/lock", path);
 	if (flock(s->lock_file, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? err_set(e, ERR_BAD_STATE, "another seqmsed uses %s", path)
-					    : err_errno(e, errno, "locking %s", path);
+		                            : err_errno(e, errno, "locking %s", path);
 	if (mkdirat(s->folder, "empty", 0700) < 0 && errno != EEXIST)
 		return err_errno(e, errno, "making %s/empty", path);
 	s->empty = openat(s->folder, "empty", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

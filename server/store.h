@@ -34,8 +34,8 @@ int store_end(struct store *s, int rc, struct err *e);
 struct db *store_read(struct store *s, struct err *e);
 void store_read_end(struct store *s, struct db *d); /* accepts NULL */
 
-/* Inside a transaction: gives a finished part its name among the blobs. When the transaction then fails, or its rows do not use the
- * blob, store_end() removes it again. */
+/* Inside a transaction: gives a finished part its name among the blobs. When the transaction then fails, or its rows do not
+ * use the blob, store_end() removes it again. */
 int store_keep(struct store *s, struct part *p, struct err *e);
 /* Inside a transaction, where a row that used the blob goes: store_end() removes the file when no row uses it any more, after
  * the commit and before anybody else can write. */

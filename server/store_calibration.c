@@ -29,13 +29,13 @@ int store_calibration_find(struct store *s, const char *sha256, char id[API_ID +
 static int insert(struct db *d, const struct api_calibration *c, struct err *e)
 {
 	return db_run(d, e,
-		      "INSERT INTO calibrations(id, name, sha256, size, arrays, samples, created_at) "
-		      "VALUES (?, ?, ?, ?, ?, nullif(?, -1), ?)",
-		      "sssisii", c->id, c->name, c->sha256, c->size, c->arrays, c->samples, c->created_at);
+	              "INSERT INTO calibrations(id, name, sha256, size, arrays, samples, created_at) "
+	              "VALUES (?, ?, ?, ?, ?, nullif(?, -1), ?)",
+	              "sssisii", c->id, c->name, c->sha256, c->size, c->arrays, c->samples, c->created_at);
 }
 
 int store_calibration_add(struct store *s, struct part *part, const struct api_calibration *c, char id[API_ID + 1], bool *existing,
-			  struct err *e)
+                          struct err *e)
 {
 	struct db *d = store_begin(s, e);
 	if (!d)
@@ -77,8 +77,9 @@ int store_calibration_get(struct store *s, const char *id, struct api_calibratio
 
 static int list(struct db *d, const struct api_page *page, struct api_calibration **out, size_t *n, struct err *e)
 {
-	struct db_rows *r = db_query(d, e, "SELECT " COLUMNS " FROM calibrations WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2",
-				     "si", page->after, page->limit);
+	struct db_rows *r =
+		db_query(d, e, "SELECT " COLUMNS " FROM calibrations WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2", "si",
+	                 page->after, page->limit);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_calibration *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -126,7 +127,8 @@ static int drop(struct store *s, struct db *d, const char *id, struct err *e)
 {
 	int64_t live;
 	if (db_get_int(d, e, &live, NULL,
-		       "SELECT count(*) FROM jobs WHERE calibration_id = ? AND status IN ('queued', 'running', 'canceling')", "s", id) < 0)
+	               "SELECT count(*) FROM jobs WHERE calibration_id = ? AND status IN ('queued', 'running', 'canceling')", "s",
+	               id) < 0)
 		return -1;
 	if (live > 0)
 		return err_set(e, ERR_IN_USE, "%lld jobs that are not finished need this calibration", (long long)live);
@@ -145,10 +147,10 @@ int store_fit_find(struct store *s, struct store_fit *f, bool *found, struct err
 {
 	struct db *d = store_read(s, e);
 	struct db_rows *r = !d ? NULL
-			       : db_query(d, e,
-					  "SELECT samples, samples_used FROM fits WHERE model_sha256 = ? AND "
-					  "calibration_sha256 = ? AND batch_size = ? AND num_batches = ?",
-					  "ssii", f->model_sha256, f->calibration_sha256, f->batch_size, f->num_batches);
+	                       : db_query(d, e,
+	                                  "SELECT samples, samples_used FROM fits WHERE model_sha256 = ? AND "
+	                                  "calibration_sha256 = ? AND batch_size = ? AND num_batches = ?",
+	                                  "ssii", f->model_sha256, f->calibration_sha256, f->batch_size, f->num_batches);
 	int rc = r ? db_next(r, e) : -1;
 	*found = rc == 1;
 	if (*found) {
@@ -166,7 +168,7 @@ int store_fit_put(struct store *s, const struct store_fit *f, struct err *e)
 	if (!d)
 		return -1;
 	return store_end(s,
-			 db_run(d, e, "INSERT OR REPLACE INTO fits VALUES (?, ?, ?, ?, ?, ?)", "ssiiii", f->model_sha256, f->calibration_sha256,
-				f->batch_size, f->num_batches, f->samples, f->samples_used),
-			 e);
+	                 db_run(d, e, "INSERT OR REPLACE INTO fits VALUES (?, ?, ?, ?, ?, ?)", "ssiiii", f->model_sha256,
+	                        f->calibration_sha256, f->batch_size, f->num_batches, f->samples, f->samples_used),
+	                 e);
 }

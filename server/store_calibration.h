@@ -13,7 +13,7 @@ struct part;
 int store_calibration_find(struct store *s, const char *sha256, char id[API_ID + 1], bool *found, struct err *e);
 /* Commits a new set; part holds the synced file. When an equal one came in between, *existing and its id. */
 int store_calibration_add(struct store *s, struct part *part, const struct api_calibration *c, char id[API_ID + 1], bool *existing,
-			  struct err *e);
+                          struct err *e);
 int store_calibration_get(struct store *s, const char *id, struct api_calibration *out, struct err *e);
 int store_calibration_list(struct store *s, const struct api_page *page, struct api_calibration **out, size_t *n, struct err *e);
 /* ERR_IN_USE while a job that is not finished needs it. */

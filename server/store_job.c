@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS                                                                                                             \
-	"id, name, labels, status, attempt, model_id, model_sha256, calibration_id, calibration_sha256, samples, samples_used, "     \
-	"params, phase, current, layers_done, layers_total, fraction, coalesce(heartbeat_at, 0), error_code, error_detail, "         \
-	"cpu_seconds, wall_seconds, peak_rss_bytes, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), "                 \
+#define COLUMNS                                                                                                                  \
+	"id, name, labels, status, attempt, model_id, model_sha256, calibration_id, calibration_sha256, samples, samples_used, " \
+	"params, phase, current, layers_done, layers_total, fraction, coalesce(heartbeat_at, 0), error_code, error_detail, "     \
+	"cpu_seconds, wall_seconds, peak_rss_bytes, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), "             \
 	"CASE status WHEN 'queued' THEN (SELECT count(*) FROM jobs q WHERE q.status = 'queued' AND q.id <= jobs.id) ELSE 0 END"
 
 static int insert(struct db *d, const struct store_job_new *j, int64_t max_queued, struct err *e)
@@ -24,11 +24,12 @@ static int insert(struct db *d, const struct store_job_new *j, int64_t max_queue
 	if (queued >= max_queued)
 		return err_set(e, ERR_QUEUE_FULL, "%lld jobs are waiting already", (long long)queued);
 	if (db_run(d, e,
-		   "INSERT INTO jobs(id, name, labels, status, model_id, model_sha256, calibration_id, calibration_sha256, samples, "
-		   "samples_used, params, created_at) SELECT ?, ?, ?, 'queued', ?4, ?, ?6, ?, ?, ?, ?, ? "
-		   "WHERE EXISTS (SELECT 1 FROM models WHERE id = ?4) AND EXISTS (SELECT 1 FROM calibrations WHERE id = ?6)",
-		   "sssssssiisi", j->id, j->name, j->labels, j->model_id, j->model_sha256, j->calibration_id, j->calibration_sha256,
-		   j->samples, j->samples_used, j->params, clock_ms()) < 0)
+	           "INSERT INTO jobs(id, name, labels, status, model_id, model_sha256, calibration_id, calibration_sha256, "
+	           "samples, "
+	           "samples_used, params, created_at) SELECT ?, ?, ?, 'queued', ?4, ?, ?6, ?, ?, ?, ?, ? "
+	           "WHERE EXISTS (SELECT 1 FROM models WHERE id = ?4) AND EXISTS (SELECT 1 FROM calibrations WHERE id = ?6)",
+	           "sssssssiisi", j->id, j->name, j->labels, j->model_id, j->model_sha256, j->calibration_id, j->calibration_sha256,
+	           j->samples, j->samples_used, j->params, clock_ms()) < 0)
 		return -1;
 	if (db_changes(d) == 0)
 		return err_set(e, ERR_NOT_FOUND, "the model or the calibration was deleted meanwhile");
@@ -79,7 +80,9 @@ static int add_warning(struct api_job *j, struct db_rows *r, struct err *e)
 	j->warnings = more;
 	struct api_warning *w = &more[j->nwarnings++];
 	memset(w, 0, sizeof *w);
-	return db_text_dup(r, 0, &w->code, e) == 0 && db_text_dup(r, 1, &w->layer, e) == 0 && db_text_dup(r, 2, &w->detail, e) == 0 ? 0 : -1;
+	return db_text_dup(r, 0, &w->code, e) == 0 && db_text_dup(r, 1, &w->layer, e) == 0 && db_text_dup(r, 2, &w->detail, e) == 0
+	               ? 0
+	               : -1;
 }
 
 static int read_artifact(struct db_rows *r, struct api_artifact *a, struct err *e)
@@ -101,7 +104,7 @@ static int add_artifact(struct api_job *j, struct db_rows *r, struct err *e)
 
 /* Runs a query about one job and hands every row to add(). */
 static int each_row(struct db *d, struct api_job *j, const char *sql, int (*add)(struct api_job *, struct db_rows *, struct err *),
-		    struct err *e)
+                    struct err *e)
 {
 	struct db_rows *r = db_query(d, e, sql, "s", j->id);
 	int rc = r ? 1 : -1;
@@ -115,10 +118,10 @@ static int each_row(struct db *d, struct api_job *j, const char *sql, int (*add)
 static int read_rest(struct db *d, struct api_job *j, struct err *e)
 {
 	return each_row(d, j, "SELECT code, layer, detail FROM job_warnings WHERE job_id = ? ORDER BY seq", add_warning, e) == 0 &&
-			       each_row(d, j, "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? ORDER BY name",
-					add_artifact, e) == 0
-		       ? 0
-		       : -1;
+	                       each_row(d, j, "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? ORDER BY name",
+	                                add_artifact, e) == 0
+	               ? 0
+	               : -1;
 }
 
 static int get(struct db *d, const char *id, struct api_job *out, struct err *e)
@@ -147,9 +150,9 @@ int store_job_get(struct store *s, const char *id, struct api_job *out, struct e
 static int list(struct db *d, const struct api_page *page, const char *status, struct api_job **out, size_t *n, struct err *e)
 {
 	struct db_rows *r = db_query(d, e,
-				     "SELECT " COLUMNS " FROM jobs WHERE (?1 = '' OR id < ?1) AND (?2 IS NULL OR status = ?2) "
-				     "ORDER BY id DESC LIMIT ?3",
-				     "ssi", page->after, status, page->limit);
+	                             "SELECT " COLUMNS " FROM jobs WHERE (?1 = '' OR id < ?1) AND (?2 IS NULL OR status = ?2) "
+	                             "ORDER BY id DESC LIMIT ?3",
+	                             "ssi", page->after, status, page->limit);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_job *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -238,18 +241,20 @@ static int read_layer(struct db_rows *r, struct api_layer *l, struct err *e)
 	l->seconds = db_real(r, 8);
 	l->loss = real_or_nan(r, 9);
 	l->minmax_loss = real_or_nan(r, 10);
-	return db_text_dup(r, 1, &l->node, e) == 0 && db_text_dup(r, 2, &l->op_type, e) == 0 && db_text_dup(r, 3, &l->weight, e) == 0 &&
-			       db_text_dup(r, 6, &l->strategy, e) == 0 && db_text_dup(r, 11, &l->chosen, e) == 0
-		       ? 0
-		       : -1;
+	return db_text_dup(r, 1, &l->node, e) == 0 && db_text_dup(r, 2, &l->op_type, e) == 0 &&
+	                       db_text_dup(r, 3, &l->weight, e) == 0 && db_text_dup(r, 6, &l->strategy, e) == 0 &&
+	                       db_text_dup(r, 11, &l->chosen, e) == 0
+	               ? 0
+	               : -1;
 }
 
 static int layers(struct db *d, const char *id, struct api_layer **out, size_t *n, struct err *e)
 {
-	struct db_rows *r = db_query(d, e,
-				     "SELECT layer, node, op_type, weight, channels, fan_in, strategy, rechecked, seconds, loss, minmax_loss, "
-				     "chosen FROM job_layers WHERE job_id = ? ORDER BY layer",
-				     "s", id);
+	struct db_rows *r =
+		db_query(d, e,
+	                 "SELECT layer, node, op_type, weight, channels, fan_in, strategy, rechecked, seconds, loss, minmax_loss, "
+	                 "chosen FROM job_layers WHERE job_id = ? ORDER BY layer",
+	                 "s", id);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_layer *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -282,9 +287,9 @@ int store_job_layers(struct store *s, const char *id, struct api_layer **out, si
 
 static int events(struct db *d, const char *id, int64_t after, int64_t limit, struct api_event **out, size_t *n, struct err *e)
 {
-	struct db_rows *r = db_query(d, e,
-				     "SELECT seq, at, event, data FROM events WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?", "sii",
-				     id, after, limit);
+	struct db_rows *r =
+		db_query(d, e, "SELECT seq, at, event, data FROM events WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?", "sii",
+	                 id, after, limit);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_event *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -304,7 +309,8 @@ static int events(struct db *d, const char *id, int64_t after, int64_t limit, st
 	return rc;
 }
 
-int store_job_events(struct store *s, const char *id, int64_t after, int64_t limit, struct api_event **out, size_t *n, struct err *e)
+int store_job_events(struct store *s, const char *id, int64_t after, int64_t limit, struct api_event **out, size_t *n,
+                     struct err *e)
 {
 	struct db *d = store_read(s, e);
 	*out = NULL;
@@ -323,10 +329,11 @@ int store_job_artifact(struct store *s, const char *id, const char *name, struct
 {
 	struct db *d = store_read(s, e);
 	memset(out, 0, sizeof *out);
-	struct db_rows *r = !d || check_exists(d, id, e) < 0
-				    ? NULL
-				    : db_query(d, e, "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? AND name = ?",
-					       "ss", id, name);
+	struct db_rows *r =
+		!d || check_exists(d, id, e) < 0
+			? NULL
+			: db_query(d, e, "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? AND name = ?", "ss",
+	                           id, name);
 	int rc = r ? db_next(r, e) : -1;
 	if (rc == 1)
 		rc = read_artifact(r, out, e);
@@ -352,9 +359,9 @@ static int queue(struct db *d, struct api_queue *out, struct err *e)
 	if (!out->jobs)
 		return err_nomem(e, "the queue");
 	struct db_rows *r = db_query(d, e,
-				     "SELECT id, status, created_at FROM jobs WHERE status IN ('running', 'canceling', 'queued') "
-				     "ORDER BY status = 'queued', id LIMIT ?",
-				     "i", (int64_t)SHOWN);
+	                             "SELECT id, status, created_at FROM jobs WHERE status IN ('running', 'canceling', 'queued') "
+	                             "ORDER BY status = 'queued', id LIMIT ?",
+	                             "i", (int64_t)SHOWN);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_queue_entry *q = &out->jobs[out->njobs++];

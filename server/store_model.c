@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS                                                                                                          \
+#define COLUMNS                                                                                                                    \
 	"id, name, sha256, coalesce(digest, ''), size, ir_version, opset, nodes, layer_count, searchable_count, inputs, outputs, " \
 	"created_at"
 
 static int find(struct db *d, const char *sha256, char id[API_ID + 1], bool *found, struct err *e)
 {
 	struct db_rows *r = db_query(d, e,
-				     "SELECT id FROM models m WHERE sha256 = ? AND digest IS NOT NULL AND NOT EXISTS "
-				     "(SELECT 1 FROM model_files f WHERE f.model_id = m.id) ORDER BY id LIMIT 1",
-				     "s", sha256);
+	                             "SELECT id FROM models m WHERE sha256 = ? AND digest IS NOT NULL AND NOT EXISTS "
+	                             "(SELECT 1 FROM model_files f WHERE f.model_id = m.id) ORDER BY id LIMIT 1",
+	                             "s", sha256);
 	int rc = r ? db_next(r, e) : -1;
 	*found = rc == 1;
 	if (*found)
@@ -35,10 +35,11 @@ int store_model_find(struct store *s, const char *sha256, char id[API_ID + 1], b
 static int insert(struct db *d, const struct api_model *m, const char *layers, struct err *e)
 {
 	if (db_run(d, e,
-		   "INSERT INTO models(id, name, sha256, size, digest, ir_version, opset, nodes, inputs, outputs, layers, layer_count, "
-		   "searchable_count, created_at) VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		   "sssisiiisssiii", m->id, m->name, m->sha256, m->size, m->digest, m->ir_version, m->opset, m->nodes, m->inputs, m->outputs,
-		   layers, m->layer_count, m->searchable_count, m->created_at) < 0)
+	           "INSERT INTO models(id, name, sha256, size, digest, ir_version, opset, nodes, inputs, outputs, layers, "
+	           "layer_count, "
+	           "searchable_count, created_at) VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	           "sssisiiisssiii", m->id, m->name, m->sha256, m->size, m->digest, m->ir_version, m->opset, m->nodes, m->inputs,
+	           m->outputs, layers, m->layer_count, m->searchable_count, m->created_at) < 0)
 		return -1;
 	for (size_t i = 0; i < m->nfiles; i++)
 		if (db_run(d, e, "INSERT INTO model_files(model_id, name) VALUES (?, ?)", "ss", m->id, m->files[i].name) < 0)
@@ -47,7 +48,7 @@ static int insert(struct db *d, const struct api_model *m, const char *layers, s
 }
 
 int store_model_add(struct store *s, struct part *part, const struct api_model *m, const char *layers, char id[API_ID + 1],
-		    bool *existing, struct err *e)
+                    bool *existing, struct err *e)
 {
 	struct db *d = store_begin(s, e);
 	if (!d)
@@ -61,26 +62,27 @@ int store_model_add(struct store *s, struct part *part, const struct api_model *
 	return store_end(s, rc, e);
 }
 
-static int set_file(struct store *s, struct db *d, struct part *part, const char *id, const char *file, const char *digest, struct err *e)
+static int set_file(struct store *s, struct db *d, struct part *part, const char *id, const char *file, const char *digest,
+                    struct err *e)
 {
 	int64_t complete;
 	if (db_get_int(d, e, &complete, NULL, "SELECT digest IS NOT NULL FROM models WHERE id = ?", "s", id) < 0)
 		return -1;
 	if (complete)
 		return err_set(e, ERR_BAD_STATE, "the model is complete; its files do not change any more");
-	struct db_rows *r = db_query(d, e, "SELECT sha256 FROM model_files WHERE model_id = ? AND name = ? AND sha256 IS NOT NULL", "ss", id,
-				     file);
+	struct db_rows *r = db_query(d, e, "SELECT sha256 FROM model_files WHERE model_id = ? AND name = ? AND sha256 IS NOT NULL",
+	                             "ss", id, file);
 	int rc = r ? db_next(r, e) : -1;
 	if (rc == 1)
 		store_let_go(s, db_text(r, 0)); /* the file that this one replaces */
 	db_done(r);
 	if (rc < 0 || store_keep(s, part, e) < 0)
 		return -1;
-	return db_run(d, e, "UPDATE model_files SET sha256 = ?, size = ? WHERE model_id = ? AND name = ?", "siss", part_sha256(part),
-		      part_size(part), id, file) == 0 &&
-			       db_run(d, e, "UPDATE models SET digest = ? WHERE id = ?", "ss", digest, id) == 0
-		       ? 0
-		       : -1;
+	return db_run(d, e, "UPDATE model_files SET sha256 = ?, size = ? WHERE model_id = ? AND name = ?", "siss",
+	              part_sha256(part), part_size(part), id, file) == 0 &&
+	                       db_run(d, e, "UPDATE models SET digest = ? WHERE id = ?", "ss", digest, id) == 0
+	               ? 0
+	               : -1;
 }
 
 int store_model_set_file(struct store *s, struct part *part, const char *id, const char *file, const char *digest, struct err *e)
@@ -93,12 +95,12 @@ int store_model_complete(struct store *s, const char *id, const char *digest, st
 {
 	struct db *d = store_begin(s, e);
 	return d ? store_end(s,
-			     db_run(d, e,
-				    "UPDATE models SET digest = ? WHERE id = ? AND digest IS NULL AND NOT EXISTS "
-				    "(SELECT 1 FROM model_files WHERE model_id = models.id AND sha256 IS NULL)",
-				    "ss", digest, id),
-			     e)
-		 : -1;
+	                     db_run(d, e,
+	                            "UPDATE models SET digest = ? WHERE id = ? AND digest IS NULL AND NOT EXISTS "
+	                            "(SELECT 1 FROM model_files WHERE model_id = models.id AND sha256 IS NULL)",
+	                            "ss", digest, id),
+	                     e)
+	         : -1;
 }
 
 static int read_row(struct db_rows *r, struct api_model *m, struct err *e)
@@ -113,8 +115,10 @@ static int read_row(struct db_rows *r, struct api_model *m, struct err *e)
 	m->layer_count = db_int(r, 8);
 	m->searchable_count = db_int(r, 9);
 	m->created_at = db_int(r, 12);
-	return db_text_dup(r, 1, &m->name, e) == 0 && db_text_dup(r, 10, &m->inputs, e) == 0 && db_text_dup(r, 11, &m->outputs, e) == 0 ? 0
-																	  : -1;
+	return db_text_dup(r, 1, &m->name, e) == 0 && db_text_dup(r, 10, &m->inputs, e) == 0 &&
+	                       db_text_dup(r, 11, &m->outputs, e) == 0
+	               ? 0
+	               : -1;
 }
 
 static int add_file(struct api_model *m, struct db_rows *r, struct err *e)
@@ -136,7 +140,8 @@ static int add_file(struct api_model *m, struct db_rows *r, struct err *e)
 
 static int read_files(struct db *d, struct api_model *m, struct err *e)
 {
-	struct db_rows *r = db_query(d, e, "SELECT name, sha256, size FROM model_files WHERE model_id = ? ORDER BY name", "s", m->id);
+	struct db_rows *r =
+		db_query(d, e, "SELECT name, sha256, size FROM model_files WHERE model_id = ? ORDER BY name", "s", m->id);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1)
 		if (add_file(m, r, e) < 0)
@@ -170,9 +175,8 @@ int store_model_get(struct store *s, const char *id, struct api_model *out, stru
 
 static int list(struct db *d, const struct api_page *page, struct api_model **out, size_t *n, struct err *e)
 {
-	struct db_rows *r = db_query(d, e,
-				     "SELECT " COLUMNS " FROM models WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2", "si",
-				     page->after, page->limit);
+	struct db_rows *r = db_query(d, e, "SELECT " COLUMNS " FROM models WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2",
+	                             "si", page->after, page->limit);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_model *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -222,9 +226,9 @@ int store_model_layers(struct store *s, const char *id, char **json, struct err 
 static int let_go_of_all(struct store *s, struct db *d, const char *id, struct err *e)
 {
 	struct db_rows *r = db_query(d, e,
-				     "SELECT sha256 FROM models WHERE id = ?1 UNION "
-				     "SELECT sha256 FROM model_files WHERE model_id = ?1 AND sha256 IS NOT NULL",
-				     "s", id);
+	                             "SELECT sha256 FROM models WHERE id = ?1 UNION "
+	                             "SELECT sha256 FROM model_files WHERE model_id = ?1 AND sha256 IS NOT NULL",
+	                             "s", id);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1)
 		store_let_go(s, db_text(r, 0));
@@ -236,7 +240,8 @@ static int drop(struct store *s, struct db *d, const char *id, struct err *e)
 {
 	int64_t live;
 	if (db_get_int(d, e, &live, NULL,
-		       "SELECT count(*) FROM jobs WHERE model_id = ? AND status IN ('queued', 'running', 'canceling')", "s", id) < 0)
+	               "SELECT count(*) FROM jobs WHERE model_id = ? AND status IN ('queued', 'running', 'canceling')", "s",
+	               id) < 0)
 		return -1;
 	if (live > 0)
 		return err_set(e, ERR_IN_USE, "%lld jobs that are not finished need this model", (long long)live);

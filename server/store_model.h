@@ -13,13 +13,13 @@ struct part;
 /* The model of exactly this file, if there is one without external data; id gets its id. */
 int store_model_find(struct store *s, const char *sha256, char id[API_ID + 1], bool *found, struct err *e);
 
-/* Commits a new model: m with id, name, sha256, sizes, inspection and the names of its files; layers is the JSON array; part holds the synced file. When
- * an equal one came in between, nothing is added and *existing gets its id. */
+/* Commits a new model: m with id, name, sha256, sizes, inspection and the names of its files; layers is the JSON array; part
+ * holds the synced file. When an equal one came in between, nothing is added and *existing gets its id. */
 int store_model_add(struct store *s, struct part *part, const struct api_model *m, const char *layers, char id[API_ID + 1],
-		    bool *existing, struct err *e);
+                    bool *existing, struct err *e);
 
-/* Commits an external file. digest is the model's identity when this was the last missing file, else NULL. ERR_BAD_STATE when the model is
- * complete already. */
+/* Commits an external file. digest is the model's identity when this was the last missing file, else NULL. ERR_BAD_STATE when
+ * the model is complete already. */
 int store_model_set_file(struct store *s, struct part *part, const char *id, const char *file, const char *digest, struct err *e);
 
 /* Gives a model whose files are all there its identity. */

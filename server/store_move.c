@@ -30,21 +30,22 @@ int store_status(struct db *d, const char *id, enum job_status *status, struct e
 int store_event_add(struct db *d, const char *id, const char *event, const char *data, struct err *e)
 {
 	return db_run(d, e,
-		      "INSERT INTO events(job_id, seq, at, event, data) "
-		      "SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4 FROM events WHERE job_id = ?1",
-		      "siss", id, clock_ms(), event, data);
+	              "INSERT INTO events(job_id, seq, at, event, data) "
+	              "SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4 FROM events WHERE job_id = ?1",
+	              "siss", id, clock_ms(), event, data);
 }
 
 /* What a new attempt starts with: nothing of the last one's progress, all of its finished layers. */
 static int begin_attempt(struct db *d, const char *id, struct err *e)
 {
 	return db_run(d, e,
-		      "UPDATE jobs SET attempt = attempt + 1, started_at = coalesce(started_at, ?), heartbeat_at = ?1, phase = 'load', "
-		      "current = NULL, layers_done = 0, layers_total = 0, fraction = 0 WHERE id = ?",
-		      "is", clock_ms(), id) == 0 &&
-			       db_run(d, e, "DELETE FROM job_warnings WHERE job_id = ?", "s", id) == 0
-		       ? 0
-		       : -1;
+	              "UPDATE jobs SET attempt = attempt + 1, started_at = coalesce(started_at, ?), heartbeat_at = ?1, phase = "
+	              "'load', "
+	              "current = NULL, layers_done = 0, layers_total = 0, fraction = 0 WHERE id = ?",
+	              "is", clock_ms(), id) == 0 &&
+	                       db_run(d, e, "DELETE FROM job_warnings WHERE job_id = ?", "s", id) == 0
+	               ? 0
+	               : -1;
 }
 
 static int write_status(struct db *d, const char *id, enum job_status to, struct err *e)
@@ -52,10 +53,11 @@ static int write_status(struct db *d, const char *id, enum job_status to, struct
 	char data[64];
 	(void)snprintf(data, sizeof data, "{\"status\": \"%s\"}", job_status_name(to));
 	if (job_status_is_final(to) &&
-	    db_run(d, e, "UPDATE jobs SET finished_at = ?, current = NULL, phase = NULL, lease_until = NULL WHERE id = ?", "is", clock_ms(),
-		   id) < 0)
+	    db_run(d, e, "UPDATE jobs SET finished_at = ?, current = NULL, phase = NULL, lease_until = NULL WHERE id = ?", "is",
+	           clock_ms(), id) < 0)
 		return -1;
-	if (to == JOB_QUEUED && db_run(d, e, "UPDATE jobs SET phase = NULL, current = NULL, lease_until = NULL WHERE id = ?", "s", id) < 0)
+	if (to == JOB_QUEUED &&
+	    db_run(d, e, "UPDATE jobs SET phase = NULL, current = NULL, lease_until = NULL WHERE id = ?", "s", id) < 0)
 		return -1;
 	if (db_run(d, e, "UPDATE jobs SET status = ? WHERE id = ?", "ss", job_status_name(to), id) < 0)
 		return -1;

@@ -16,9 +16,9 @@ static int next_claim(struct db *d, char id[API_ID + 1], bool *found, struct err
 {
 	enum job_status to;
 	struct db_rows *r = db_query(d, e,
-				     "SELECT id FROM jobs WHERE status = 'queued' OR (status = 'running' AND lease_until < ?) "
-				     "ORDER BY id LIMIT 1",
-				     "i", clock_ms());
+	                             "SELECT id FROM jobs WHERE status = 'queued' OR (status = 'running' AND lease_until < ?) "
+	                             "ORDER BY id LIMIT 1",
+	                             "i", clock_ms());
 	int rc = r ? db_next(r, e) : -1;
 	*found = rc == 1;
 	if (*found)
@@ -30,9 +30,9 @@ static int next_claim(struct db *d, char id[API_ID + 1], bool *found, struct err
 static int take_lease(struct db *d, const char *id, int64_t lease_ms, struct store_claim *c, struct err *e)
 {
 	struct db_rows *r = db_query(d, e,
-				     "UPDATE jobs SET lease_until = ? WHERE id = ? "
-				     "RETURNING id, attempt, deaths, params, model_id, calibration_id",
-				     "is", clock_ms() + lease_ms, id);
+	                             "UPDATE jobs SET lease_until = ? WHERE id = ? "
+	                             "RETURNING id, attempt, deaths, params, model_id, calibration_id",
+	                             "is", clock_ms() + lease_ms, id);
 	int rc = r ? db_next(r, e) : -1;
 	if (rc == 1) {
 		db_text_into(r, 0, c->id, sizeof c->id);
@@ -74,7 +74,7 @@ static int check_held(struct db *d, const struct store_claim *c, struct err *e)
 	bool found;
 	int64_t one;
 	if (db_get_int(d, e, &one, &found, "SELECT 1 FROM jobs WHERE id = ? AND attempt = ? AND status = 'running'", "si", c->id,
-		       c->attempt) < 0)
+	               c->attempt) < 0)
 		return -1;
 	return found ? 0 : err_set(e, ERR_BAD_STATE, "the job is no longer this worker's");
 }
@@ -88,7 +88,7 @@ static int beat(struct db *d, const struct store_claim *c, int64_t lease_ms, con
 	if (!p)
 		return 0;
 	return db_run(d, e, "UPDATE jobs SET phase = ?, current = ?, layers_done = ?, layers_total = ?, fraction = ? WHERE id = ?",
-		      "ssiids", p->phase, p->current, p->layers_done, p->layers_total, p->fraction, c->id);
+	              "ssiids", p->phase, p->current, p->layers_done, p->layers_total, p->fraction, c->id);
 }
 
 int store_job_beat(struct store *s, const struct store_claim *c, int64_t lease_ms, const struct store_progress *p, struct err *e)
@@ -104,10 +104,12 @@ static int add_layer(struct db *d, const struct store_claim *c, const struct sto
 	/* SQLite keeps NaN as null, which is what the columns mean by it. */
 	if (check_held(d, c, e) < 0 ||
 	    db_run(d, e,
-		   "INSERT OR REPLACE INTO job_layers(job_id, layer, attempt, node, op_type, weight, channels, fan_in, strategy, rechecked, "
-		   "seconds, loss, minmax_loss, chosen, grids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		   "siisssiisidddsb", c->id, a->index, c->attempt, a->node, a->op_type, a->weight, a->channels, a->fan_in, a->strategy,
-		   a->rechecked, a->seconds, a->loss, a->minmax_loss, a->chosen, (const void *)l->grids, l->grids_len) < 0)
+	           "INSERT OR REPLACE INTO job_layers(job_id, layer, attempt, node, op_type, weight, channels, fan_in, strategy, "
+	           "rechecked, "
+	           "seconds, loss, minmax_loss, chosen, grids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	           "siisssiisidddsb", c->id, a->index, c->attempt, a->node, a->op_type, a->weight, a->channels, a->fan_in,
+	           a->strategy, a->rechecked, a->seconds, a->loss, a->minmax_loss, a->chosen, (const void *)l->grids,
+	           l->grids_len) < 0)
 		return -1;
 	(void)snprintf(data, sizeof data, "{\"layer\": %lld, \"attempt\": %lld}", (long long)a->index, (long long)c->attempt);
 	return store_event_add(d, c->id, "layer", data, e);
@@ -127,11 +129,12 @@ static int warn(struct db *d, const struct store_claim *c, const char *code, con
 		return -1;
 	if (n >= MAX_WARNINGS)
 		return 0;
-	return db_run(d, e, "INSERT INTO job_warnings(job_id, seq, code, layer, detail) VALUES (?, ?, ?, ?, ?)", "sisss", c->id, n + 1, code,
-		      layer, detail);
+	return db_run(d, e, "INSERT INTO job_warnings(job_id, seq, code, layer, detail) VALUES (?, ?, ?, ?, ?)", "sisss", c->id,
+	              n + 1, code, layer, detail);
 }
 
-int store_job_warn(struct store *s, const struct store_claim *c, const char *code, const char *layer, const char *detail, struct err *e)
+int store_job_warn(struct store *s, const struct store_claim *c, const char *code, const char *layer, const char *detail,
+                   struct err *e)
 {
 	struct db *d = store_begin(s, e);
 	return d ? store_end(s, warn(d, c, code, layer, detail, e), e) : -1;
@@ -140,9 +143,9 @@ int store_job_warn(struct store *s, const struct store_claim *c, const char *cod
 static int add_usage(struct db *d, const struct store_claim *c, const struct store_usage *u, struct err *e)
 {
 	return db_run(d, e,
-		      "UPDATE jobs SET cpu_seconds = cpu_seconds + ?, wall_seconds = wall_seconds + ?, "
-		      "peak_rss_bytes = max(peak_rss_bytes, ?) WHERE id = ?",
-		      "ddis", u->cpu_seconds, u->wall_seconds, u->peak_rss_bytes, c->id);
+	              "UPDATE jobs SET cpu_seconds = cpu_seconds + ?, wall_seconds = wall_seconds + ?, "
+	              "peak_rss_bytes = max(peak_rss_bytes, ?) WHERE id = ?",
+	              "ddis", u->cpu_seconds, u->wall_seconds, u->peak_rss_bytes, c->id);
 }
 
 static int end_attempt(struct db *d, const struct store_claim *c, enum job_event event, const struct store_usage *u, struct err *e)
@@ -152,33 +155,33 @@ static int end_attempt(struct db *d, const struct store_claim *c, enum job_event
 }
 
 static int succeed(struct store *s, struct db *d, const struct store_claim *c, const struct store_usage *u,
-		   const struct store_artifact *files, size_t nfiles, struct err *e)
+                   const struct store_artifact *files, size_t nfiles, struct err *e)
 {
 	if (end_attempt(d, c, JOB_SUCCEED, u, e) < 0 ||
 	    db_run(d, e,
-		   "UPDATE jobs SET fraction = 1, (layers_done, layers_total) = "
-		   "(SELECT count(*), count(*) FROM job_layers WHERE job_id = jobs.id) WHERE id = ?",
-		   "s", c->id) < 0)
+	           "UPDATE jobs SET fraction = 1, (layers_done, layers_total) = "
+	           "(SELECT count(*), count(*) FROM job_layers WHERE job_id = jobs.id) WHERE id = ?",
+	           "s", c->id) < 0)
 		return -1;
 	for (size_t i = 0; i < nfiles; i++) {
 		struct part *p = files[i].part;
 		if (store_keep(s, p, e) < 0 ||
-		    db_run(d, e, "INSERT INTO artifacts(job_id, name, sha256, size, media_type) VALUES (?, ?, ?, ?, ?)", "sssis", c->id,
-			   files[i].name, part_sha256(p), part_size(p), files[i].media_type) < 0)
+		    db_run(d, e, "INSERT INTO artifacts(job_id, name, sha256, size, media_type) VALUES (?, ?, ?, ?, ?)", "sssis",
+		           c->id, files[i].name, part_sha256(p), part_size(p), files[i].media_type) < 0)
 			return -1;
 	}
 	return 0;
 }
 
 int store_job_succeed(struct store *s, const struct store_claim *c, const struct store_usage *u, const struct store_artifact *files,
-		      size_t nfiles, struct err *e)
+                      size_t nfiles, struct err *e)
 {
 	struct db *d = store_begin(s, e);
 	return d ? store_end(s, succeed(s, d, c, u, files, nfiles, e), e) : -1;
 }
 
 int store_job_fail(struct store *s, const struct store_claim *c, const struct store_usage *u, const char *code, const char *detail,
-		   struct err *e)
+                   struct err *e)
 {
 	struct db *d = store_begin(s, e);
 	if (!d)

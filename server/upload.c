@@ -91,7 +91,8 @@ int upload_end(struct upload *u, struct err *e)
 {
 	if (!u->part) {
 		*e = u->why;
-		return e->code != ERR_NONE ? -1 : err_set(e, ERR_BAD_PARAM, "the body has more than %lld bytes", (long long)u->limit);
+		return e->code != ERR_NONE ? -1
+		                           : err_set(e, ERR_BAD_PARAM, "the body has more than %lld bytes", (long long)u->limit);
 	}
 	if (part_end(u->part, e) < 0)
 		return -1;

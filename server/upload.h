@@ -12,7 +12,8 @@
 
 struct upload;
 
-/* digest is the value of Content-Digest or Repr-Digest, or NULL; one without sha-256 is ignored, a malformed one is ERR_BAD_PARAM. */
+/* digest is the value of Content-Digest or Repr-Digest, or NULL; one without sha-256 is ignored, a malformed one is
+ * ERR_BAD_PARAM. */
 struct upload *upload_new(struct blobs *b, int64_t limit, const char *digest, struct err *e);
 /* After the limit was passed, or a write failed, further bytes are counted but not kept; upload_end() tells. */
 void upload_add(struct upload *u, const void *data, size_t len);

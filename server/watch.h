@@ -1,8 +1,8 @@
 #ifndef SEQMSED_WATCH_H
 #define SEQMSED_WATCH_H
 
-/* Requests that wait for a job to end (long poll). Each waits at most until its deadline and is then resumed exactly once, without
- * any lock held. Any thread.
+/* Requests that wait for a job to end (long poll). Each waits at most until its deadline and is then resumed exactly once,
+ * without any lock held. Any thread.
  *
  * A change between looking at the job and beginning to wait would be missed; so the caller takes the generation before it looks,
  * and watch_add() refuses when it has moved on since. */
@@ -27,8 +27,8 @@ void watch_free(struct watch *w);
 uint64_t watch_generation(struct watch *w);
 /* False: something changed since generation, or the daemon ends; look again instead. */
 bool watch_add(struct watch *w, struct watch_entry *entry, uint64_t generation);
-void watch_wake(struct watch *w, const char *job);  /* the job changed */
-void watch_expire(struct watch *w, int64_t now);    /* resumes what is over its deadline */
-void watch_close(struct watch *w);                  /* resumes all; from now on nothing waits */
+void watch_wake(struct watch *w, const char *job); /* the job changed */
+void watch_expire(struct watch *w, int64_t now);   /* resumes what is over its deadline */
+void watch_close(struct watch *w);                 /* resumes all; from now on nothing waits */
 
 #endif

@@ -15,11 +15,11 @@
 /* ---- a backend without a database: one model, one job ---- */
 
 static struct {
-	const char *status;       /* of the job */
-	struct err refuse;        /* what job_add says, unless ERR_NONE */
-	int64_t param_bw;         /* what job_add was asked for */
+	const char *status; /* of the job */
+	struct err refuse;  /* what job_add says, unless ERR_NONE */
+	int64_t param_bw;   /* what job_add was asked for */
 	char labels[200];
-	size_t models;            /* in the list */
+	size_t models; /* in the list */
 } fake;
 
 static char *copy(const char *s)
@@ -85,7 +85,7 @@ static int model_list(void *ctx, const struct api_page *page, struct api_model *
 	assert_non_null(*out);
 	for (size_t i = 0; i < *n; i++) {
 		(void)model_get(ctx, "mdl_1", &(*out)[i], e);
-		(void)snprintf((*out)[i].id, sizeof (*out)[i].id, "mdl_%zu", 9 - i);
+		(void)snprintf((*out)[i].id, sizeof(*out)[i].id, "mdl_%zu", 9 - i);
 	}
 	return 0;
 }
@@ -109,11 +109,11 @@ static int artifact_open(void *ctx, const char *id, const char *name, struct api
 }
 
 static const struct api api = {.backend = {.job_get = job_get,
-					   .job_add = job_add,
-					   .model_get = model_get,
-					   .model_list = model_list,
-					   .artifact_open = artifact_open},
-			       .max_wait_seconds = 300};
+                                           .job_add = job_add,
+                                           .model_get = model_get,
+                                           .model_list = model_list,
+                                           .artifact_open = artifact_open},
+                               .max_wait_seconds = 300};
 
 /* ---- asking ---- */
 
@@ -127,8 +127,12 @@ struct question {
 /* Takes the way of the server: target, route, check, answer. */
 static void ask(const struct question *w, struct http_response *r)
 {
-	struct http_request q = {.method = w->method, .id = "rq", .body = w->body, .body_len = w->body ? strlen(w->body) : 0,
-				 .waited_ms = w->waited_ms, .may_wait = true};
+	struct http_request q = {.method = w->method,
+	                         .id = "rq",
+	                         .body = w->body,
+	                         .body_len = w->body ? strlen(w->body) : 0,
+	                         .waited_ms = w->waited_ms,
+	                         .may_wait = true};
 	struct err e = ERR_INIT;
 	http_response_init(r);
 	if (http_parse_target(&q, w->target, &e) < 0)
@@ -167,7 +171,10 @@ static void expect_problem(const struct question *w, int status, const char *cod
 	http_response_fini(&r);
 }
 
-#define JSON_BODY {"Content-Type", "application/json"}
+#define JSON_BODY                                  \
+	{                                          \
+		"Content-Type", "application/json" \
+	}
 
 static void expect_submit(const char *body, int status, const char *code, const char *pointer)
 {
@@ -178,8 +185,15 @@ static void expect_submit(const char *body, int status, const char *code, const 
 static void what_is_not_there_is_404(void **state)
 {
 	(void)state;
-	static const char *const targets[] = {"/", "/v1", "/v1/", "/v1/models/", "/v1/uploads", "/v1/jobs/job_1/pause", "/v1/jobs/job_2",
-					      "/metrics", "/v1/jobs/job_1/layers/0/curve"};
+	static const char *const targets[] = {"/",
+	                                      "/v1",
+	                                      "/v1/",
+	                                      "/v1/models/",
+	                                      "/v1/uploads",
+	                                      "/v1/jobs/job_1/pause",
+	                                      "/v1/jobs/job_2",
+	                                      "/metrics",
+	                                      "/v1/jobs/job_1/layers/0/curve"};
 	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
 		expect_problem(&(struct question){.method = HTTP_GET, .target = targets[i]}, 404, "not-found", NULL);
 }
@@ -199,15 +213,17 @@ static void query_parameters_that_nobody_knows_are_refused(void **state)
 	(void)state;
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs?foo=1"}, 422, "unknown-field", "?foo");
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs?lim=1"}, 422, "unknown-field", "?lim");
-	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs?dry_run=true", .body = "{}", .headers = JSON_BODY}, 422,
-		       "unknown-field", "?dry_run");
+	expect_problem(
+		&(struct question){.method = HTTP_POST, .target = "/v1/jobs?dry_run=true", .body = "{}", .headers = JSON_BODY}, 422,
+		"unknown-field", "?dry_run");
 }
 
 static void numbers_of_the_query_are_checked(void **state)
 {
 	(void)state;
-	static const char *const targets[] = {"/v1/models?limit=0", "/v1/models?limit=1001", "/v1/models?limit=", "/v1/models?limit=-1",
-					      "/v1/models?limit=1x", "/v1/models?limit=99999999999999999999"};
+	static const char *const targets[] = {"/v1/models?limit=0",  "/v1/models?limit=1001",
+	                                      "/v1/models?limit=",   "/v1/models?limit=-1",
+	                                      "/v1/models?limit=1x", "/v1/models?limit=99999999999999999999"};
 	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
 		expect_problem(&(struct question){.method = HTTP_GET, .target = targets[i]}, 422, "bad-param", "?limit");
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs?status=done"}, 422, "bad-param", "?status");
@@ -217,19 +233,21 @@ static void types_of_bodies_are_checked(void **state)
 {
 	(void)state;
 	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .body = "{}"}, 415, "unsupported-media", NULL);
-	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .headers = {"Content-Type", "application/jsonp"}}, 415,
-		       "unsupported-media", NULL);
-	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/models", .headers = {"Content-Type", "multipart/form-data"}},
-		       415, "unsupported-media", NULL);
+	expect_problem(
+		&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .headers = {"Content-Type", "application/jsonp"}},
+		415, "unsupported-media", NULL);
+	expect_problem(
+		&(struct question){.method = HTTP_POST, .target = "/v1/models", .headers = {"Content-Type", "multipart/form-data"}},
+		415, "unsupported-media", NULL);
 	expect_problem(&(struct question){.method = HTTP_PUT, .target = "/v1/models", .headers = {"Content-Encoding", "gzip"}}, 415,
-		       "unsupported-media", NULL);
+	               "unsupported-media", NULL);
 }
 
 static void promises_not_kept_are_refused(void **state)
 {
 	(void)state;
-	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .headers = {"Idempotency-Key", "k"}}, 422, "unknown-field",
-		       NULL);
+	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .headers = {"Idempotency-Key", "k"}}, 422,
+	               "unknown-field", NULL);
 }
 
 static void wrong_submissions_get_a_pointer(void **state)
@@ -254,9 +272,9 @@ static void a_backends_refusal_keeps_its_code(void **state)
 		enum err_code code;
 		int status;
 		const char *name;
-	} table[] = {{ERR_BAD_STATE, 409, "bad-state"}, {ERR_QUEUE_FULL, 503, "queue-full"}, {ERR_DISK_FULL, 507, "disk-full"},
-		     {ERR_BUSY, 503, "busy"},           {ERR_INTERNAL, 500, "internal"},     {ERR_IO, 500, "internal"},
-		     {ERR_NOT_FOUND, 404, "not-found"}, {ERR_MEMORY, 500, "out-of-memory-budget"}};
+	} table[] = {{ERR_BAD_STATE, 409, "bad-state"}, {ERR_QUEUE_FULL, 503, "queue-full"},      {ERR_DISK_FULL, 507, "disk-full"},
+	             {ERR_BUSY, 503, "busy"},           {ERR_INTERNAL, 500, "internal"},          {ERR_IO, 500, "internal"},
+	             {ERR_NOT_FOUND, 404, "not-found"}, {ERR_MEMORY, 500, "out-of-memory-budget"}};
 	(void)state;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
 		(void)err_set(&fake.refuse, table[i].code, "because");
@@ -280,9 +298,10 @@ static void a_submission_reaches_the_backend(void **state)
 	struct http_response r;
 	(void)state;
 	ask(&(struct question){.method = HTTP_POST,
-			       .target = "/v1/jobs",
-			       .body = "{\"model\": \"mdl_1\", \"calibration\": \"cal_1\", \"params\": {\"weight_bits\": 3}, \"labels\": {\"a\": \"b\"}}",
-			       .headers = {"Content-Type", "application/json; charset=utf-8"}},
+	                       .target = "/v1/jobs",
+	                       .body = "{\"model\": \"mdl_1\", \"calibration\": \"cal_1\", \"params\": {\"weight_bits\": 3}, "
+	                               "\"labels\": {\"a\": \"b\"}}",
+	                       .headers = {"Content-Type", "application/json; charset=utf-8"}},
 	    &r);
 	assert_int_equal(r.status, 202);
 	assert_string_equal(http_get(&r, "Location"), "/v1/jobs/job_1");
@@ -314,24 +333,32 @@ static void results_wait_for_success(void **state)
 {
 	static const struct {
 		const char *status, *code;
-	} table[] = {{"queued", "job-not-finished"}, {"running", "job-not-finished"}, {"canceling", "job-not-finished"},
-		     {"failed", "bad-state"},        {"canceled", "bad-state"}};
+	} table[] = {{"queued", "job-not-finished"},
+	             {"running", "job-not-finished"},
+	             {"canceling", "job-not-finished"},
+	             {"failed", "bad-state"},
+	             {"canceled", "bad-state"}};
 	(void)state;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
 		fake.status = table[i].status;
-		expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings"}, 409, table[i].code, NULL);
+		expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings"}, 409, table[i].code,
+		               NULL);
 	}
-	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings?version=2.0.0"}, 422, "bad-param", "?version");
+	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings?version=2.0.0"}, 422, "bad-param",
+	               "?version");
 	fake.status = "succeeded";
 }
 
 #define TAG "\"84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\""
 
-static void expect_download(const char *name, const char *value, const char *also, const char *also_value, int status, int64_t offset,
-			    int64_t length, const char *range)
+static void expect_download(const char *name, const char *value, const char *also, const char *also_value, int status,
+                            int64_t offset, int64_t length, const char *range)
 {
 	struct http_response r;
-	ask(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings", .headers = {name, value, also, also_value}}, &r);
+	ask(&(struct question){.method = HTTP_GET,
+	                       .target = "/v1/jobs/job_1/encodings",
+	                       .headers = {name, value, also, also_value}},
+	    &r);
 	assert_int_equal(r.status, status);
 	if (status == 200 || status == 206) {
 		assert_int_equal(r.offset, offset);
@@ -357,7 +384,8 @@ static void downloads_know_ranges_and_tags(void **state)
 	expect_download("Range", "bytes=0-400", NULL, NULL, 206, 0, 10, "bytes 0-9/10");
 	expect_download("Range", "bytes=10-", NULL, NULL, 416, 0, 0, "bytes */10");
 	expect_download("Range", "bytes=-0", NULL, NULL, 416, 0, 0, "bytes */10");
-	static const char *const ignored[] = {"bytes=4-2", "bytes=1-2,4-5", "lines=1-2", "bytes=", "bytes=-", "bytes=a-b", "bytes=1"};
+	static const char *const ignored[] = {
+		"bytes=4-2", "bytes=1-2,4-5", "lines=1-2", "bytes=", "bytes=-", "bytes=a-b", "bytes=1"};
 	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
 		expect_download("Range", ignored[i], NULL, NULL, 200, 0, 10, NULL);
 	expect_download("Range", "bytes=2-4", "If-Range", TAG, 206, 2, 3, "bytes 2-4/10");
@@ -407,7 +435,9 @@ static void external_files_have_plain_names_of_the_model(void **state)
 		struct http_response r;
 		struct err e = ERR_INIT;
 		http_response_init(&r);
-		assert_int_equal(http_parse_target(&q, i ? "/v1/models/mdl_1/files/sub%2Fw.data" : "/v1/models/mdl_1/files/sub/w.data", &e), 0);
+		assert_int_equal(
+			http_parse_target(&q, i ? "/v1/models/mdl_1/files/sub%2Fw.data" : "/v1/models/mdl_1/files/sub/w.data", &e),
+			0);
 		const struct route *t = route_find(&q, &r);
 		assert_non_null(t);
 		assert_true(route_check(&api, t, &q, &r));

@@ -48,11 +48,27 @@ static void targets_are_decoded_once(void **state)
 
 static void malformed_targets_are_refused(void **state)
 {
-	static const char *const wrong[] = {"",      "x",        "*",         "http://h/",  "/%",       "/%4",         "/%zz",      "/%00",
-					    "/a%0ab", "/\x01",    "/%7f",      "/%ff",       "/%c0%af",  "/%ed%a0%80",  "/%f5%80%80%80",
-					    "/?a=%",  "/?a=1&a=2", "/?a&a",     "/\xe4",
-					    "/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9",
-					    "/?1&2&3&4&5&6&7&8&9&10&11&12&13&14&15&16&17"};
+	static const char *const wrong[] = {"",
+	                                    "x",
+	                                    "*",
+	                                    "http://h/",
+	                                    "/%",
+	                                    "/%4",
+	                                    "/%zz",
+	                                    "/%00",
+	                                    "/a%0ab",
+	                                    "/\x01",
+	                                    "/%7f",
+	                                    "/%ff",
+	                                    "/%c0%af",
+	                                    "/%ed%a0%80",
+	                                    "/%f5%80%80%80",
+	                                    "/?a=%",
+	                                    "/?a=1&a=2",
+	                                    "/?a&a",
+	                                    "/\xe4",
+	                                    "/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9/1/2/3/4/5/6/7/8/9",
+	                                    "/?1&2&3&4&5&6&7&8&9&10&11&12&13&14&15&16&17"};
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		struct http_request q = {.method = HTTP_GET};
@@ -84,7 +100,7 @@ static int head(const char *const *headers)
 }
 
 #define HEAD(...) head((const char *const[]){__VA_ARGS__, NULL})
-#define HOST "Host", "localhost"
+#define HOST      "Host", "localhost"
 
 static void ambiguous_lengths_are_refused(void **state)
 {
@@ -103,8 +119,20 @@ static void ambiguous_lengths_are_refused(void **state)
 static void only_loopback_names_are_answered(void **state)
 {
 	static const char *const right[] = {"localhost", "LocalHost:80", "127.0.0.1", "127.8.9.1:8080", "[::1]", "[::1]:1"};
-	static const char *const wrong[] = {"example.com", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "[::2]", "::1", "[::1",
-					    "localhost:x", "", ":80", "localhost@evil", "127.1", "0.0.0.0", "[::1]x"};
+	static const char *const wrong[] = {"example.com",
+	                                    "localhost.example.com",
+	                                    "127.0.0.1.example.com",
+	                                    "10.0.0.1",
+	                                    "[::2]",
+	                                    "::1",
+	                                    "[::1",
+	                                    "localhost:x",
+	                                    "",
+	                                    ":80",
+	                                    "localhost@evil",
+	                                    "127.1",
+	                                    "0.0.0.0",
+	                                    "[::1]x"};
 	(void)state;
 	for (size_t i = 0; i < sizeof right / sizeof *right; i++)
 		assert_int_equal(HEAD("Host", right[i]), 0);
@@ -188,7 +216,8 @@ static void a_frame_may_come_byte_by_byte(void **state)
 
 static void frames_that_lie_are_refused(void **state)
 {
-	static const char wrong[][9] = {"?\0\0\0\0\0\0\0", "D\0\0\0\1\0\0\0", "P\0\0\0\1\0\1\0", "P\1\0\0\0\0\0\0", "L\0\0\0\0\0\0\x7f"};
+	static const char wrong[][9] = {"?\0\0\0\0\0\0\0", "D\0\0\0\1\0\0\0", "P\0\0\0\1\0\1\0", "P\1\0\0\0\0\0\0",
+	                                "L\0\0\0\0\0\0\x7f"};
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		struct err e = ERR_INIT;
@@ -206,8 +235,18 @@ static void a_layer_comes_back_to_the_last_digit(void **state)
 	const struct quant_grid grids[2] = {{-0.1, 0.1, 1.0 / 3, -8}, {-1e-300, 5e-324, 0.1, -1}};
 	const int chosen[2] = {19, 0};
 	const double loss[2] = {1, 2}, minmax[2] = {3, 4};
-	const struct seqmse_layer_result l = {.index = 7, .node = "/a\n\"b", .op_type = "Conv", .weight = "w", .channels = 2, .fan_in = 9, .grids = grids,
-					      .chosen = chosen, .loss = loss, .minmax_loss = minmax, .strategy = "gram", .seconds = 0.5};
+	const struct seqmse_layer_result l = {.index = 7,
+	                                      .node = "/a\n\"b",
+	                                      .op_type = "Conv",
+	                                      .weight = "w",
+	                                      .channels = 2,
+	                                      .fan_in = 9,
+	                                      .grids = grids,
+	                                      .chosen = chosen,
+	                                      .loss = loss,
+	                                      .minmax_loss = minmax,
+	                                      .strategy = "gram",
+	                                      .seconds = 0.5};
 	struct buf b = BUF_INIT;
 	struct store_layer back;
 	struct err e = ERR_INIT;
@@ -351,9 +390,9 @@ static void a_flag_wins_over_its_variable(void **state)
 
 static void wrong_settings_are_usage_errors(void **state)
 {
-	static const char *const wrong[][2] = {{"--workers", "0"},     {"--workers", "1K"},     {"--workers", ""},     {"--workers", "-1"},
-					       {"--workers", NULL},    {"--max-model-bytes", "9999999T"}, {"--nothing", "1"}, {"workers", "1"},
-					       {"--log-level", "loud"}};
+	static const char *const wrong[][2] = {{"--workers", "0"},  {"--workers", "1K"}, {"--workers", ""},
+	                                       {"--workers", "-1"}, {"--workers", NULL}, {"--max-model-bytes", "9999999T"},
+	                                       {"--nothing", "1"},  {"workers", "1"},    {"--log-level", "loud"}};
 	struct config c = {0};
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -366,7 +405,8 @@ static void wrong_settings_are_usage_errors(void **state)
 
 static void only_the_loopback_is_listened_on(void **state)
 {
-	static const char *const wrong[] = {"0.0.0.0:0", "192.0.2.1:80", "[::]:80", "example.com:80", "127.0.0.1", "127.0.0.1:65536", "unix:", "80"};
+	static const char *const wrong[] = {"0.0.0.0:0", "192.0.2.1:80",    "[::]:80", "example.com:80",
+	                                    "127.0.0.1", "127.0.0.1:65536", "unix:",   "80"};
 	char shown[LISTEN_TEXT];
 	struct err e = ERR_INIT;
 	(void)state;
@@ -385,8 +425,9 @@ static void only_the_loopback_is_listened_on(void **state)
 
 static void states_move_by_the_table_only(void **state)
 {
-	static const char *const allowed[] = {"queued 0 running", "queued 4 canceled", "running 0 running", "running 1 queued", "running 2 succeeded",
-					      "running 3 failed", "running 4 canceling", "canceling 5 canceled"};
+	static const char *const allowed[] = {"queued 0 running",    "queued 4 canceled",   "running 0 running",
+	                                      "running 1 queued",    "running 2 succeeded", "running 3 failed",
+	                                      "running 4 canceling", "canceling 5 canceled"};
 	size_t moves = 0;
 	(void)state;
 	for (int from = JOB_QUEUED; from <= JOB_CANCELED; from++)
@@ -398,7 +439,8 @@ static void states_move_by_the_table_only(void **state)
 				assert_int_equal(e.code, ERR_BAD_STATE);
 				continue;
 			}
-			(void)snprintf(text, sizeof text, "%s %d %s", job_status_name((enum job_status)from), event, job_status_name(to));
+			(void)snprintf(text, sizeof text, "%s %d %s", job_status_name((enum job_status)from), event,
+			               job_status_name(to));
 			assert_true(moves < sizeof allowed / sizeof *allowed);
 			assert_string_equal(text, allowed[moves++]);
 		}
@@ -473,7 +515,7 @@ static void a_crew_finishes_what_it_took(void **state)
 int main(void)
 {
 #define FRAMES(f) cmocka_unit_test_setup_teardown(f, open_pipe, close_pipe)
-#define BLOBS(f) cmocka_unit_test_setup_teardown(f, open_blobs, close_blobs)
+#define BLOBS(f)  cmocka_unit_test_setup_teardown(f, open_blobs, close_blobs)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(targets_are_decoded_once),
 		cmocka_unit_test(malformed_targets_are_refused),

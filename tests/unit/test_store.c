@@ -67,7 +67,8 @@ static bool add_model(const char *text, const char *file, char id[API_ID + 1])
 	struct err e = ERR_INIT;
 	struct part *p = part_of(text);
 	struct api_file files[1] = {{.name = (char *)(uintptr_t)file}};
-	struct api_model m = {.name = (char[]){"m"}, .inputs = (char[]){"[]"}, .outputs = (char[]){"[]"}, .files = files, .nfiles = file != NULL};
+	struct api_model m = {
+		.name = (char[]){"m"}, .inputs = (char[]){"[]"}, .outputs = (char[]){"[]"}, .files = files, .nfiles = file != NULL};
 	bool existing = false;
 	must(id_new("mdl_", m.id, &e), &e);
 	memcpy(m.sha256, part_sha256(p), sizeof m.sha256);
@@ -100,8 +101,16 @@ static void add_job(char id[API_ID + 1])
 	if (!calibration[0])
 		add_calibration("a calibration", calibration);
 	must(id_new("job_", id, &e), &e);
-	const struct store_job_new j = {.id = id, .name = "", .labels = "{}", .params = "{}", .model_id = model, .model_sha256 = "m",
-					.calibration_id = calibration, .calibration_sha256 = "c", .samples = 1, .samples_used = 1};
+	const struct store_job_new j = {.id = id,
+	                                .name = "",
+	                                .labels = "{}",
+	                                .params = "{}",
+	                                .model_id = model,
+	                                .model_sha256 = "m",
+	                                .calibration_id = calibration,
+	                                .calibration_sha256 = "c",
+	                                .samples = 1,
+	                                .samples_used = 1};
 	must(store_job_add(s, &j, 100, &e), &e);
 }
 
@@ -302,9 +311,15 @@ static void a_restart_queues_running_jobs_and_keeps_their_layers(void **state)
 	struct api_layer *layers;
 	struct api_event *events;
 	double grid[4] = {-1, 1, 0.25, -4};
-	struct store_layer l = {.summary = {.node = (char[]){"/conv"}, .op_type = (char[]){"Conv"}, .weight = (char[]){"w"}, .channels = 1,
-					    .strategy = (char[]){"gram"}, .chosen = (char[]){"[19]"}, .loss = (double)NAN},
-				.grids = grid, .grids_len = sizeof grid};
+	struct store_layer l = {.summary = {.node = (char[]){"/conv"},
+	                                    .op_type = (char[]){"Conv"},
+	                                    .weight = (char[]){"w"},
+	                                    .channels = 1,
+	                                    .strategy = (char[]){"gram"},
+	                                    .chosen = (char[]){"[19]"},
+	                                    .loss = (double)NAN},
+	                        .grids = grid,
+	                        .grids_len = sizeof grid};
 	char job[API_ID + 1], other[API_ID + 1];
 	enum job_status to;
 	size_t n;
@@ -364,8 +379,14 @@ static void a_full_queue_refuses(void **state)
 	char job[API_ID + 1];
 	(void)state;
 	add_job(job);
-	const struct store_job_new j = {.id = "job_x", .name = "", .labels = "{}", .params = "{}", .model_id = model, .model_sha256 = "m",
-					.calibration_id = calibration, .calibration_sha256 = "c"};
+	const struct store_job_new j = {.id = "job_x",
+	                                .name = "",
+	                                .labels = "{}",
+	                                .params = "{}",
+	                                .model_id = model,
+	                                .model_sha256 = "m",
+	                                .calibration_id = calibration,
+	                                .calibration_sha256 = "c"};
 	assert_int_equal(store_job_add(s, &j, 1, &e), -1);
 	assert_int_equal(e.code, ERR_QUEUE_FULL);
 }
