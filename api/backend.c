@@ -78,12 +78,12 @@ void api_queue_fini(struct api_queue *q)
 	memset(q, 0, sizeof *q);
 }
 
-#define LIST_FREE(function, type, fini)        \
-	void function(type *list, size_t n)    \
-	{                                      \
-		for (size_t i = 0; i < n; i++) \
-			fini(&list[i]);        \
-		free(list);                    \
+#define LIST_FREE(function, type, fini)                                                                 \
+	void function(type *list, size_t n) /* NOLINT(bugprone-macro-parentheses): a type takes none */ \
+	{                                                                                               \
+		for (size_t i = 0; i < n; i++)                                                          \
+			fini(&list[i]);                                                                 \
+		free(list);                                                                             \
 	}
 
 LIST_FREE(api_models_free, struct api_model, api_model_fini)

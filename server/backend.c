@@ -35,7 +35,7 @@ void backend_init(struct backend *b)
 	b->nlimits = config_limits(b->config, b->limits);
 	ask_runtime(b);
 	if (!b->runtime[0])
-		log_line(LOG_ERROR, "ONNX Runtime was not found: jobs will fail", "why", LOG_STR, b->runtime_why, NULL);
+		log_line(LOG_ERROR, "ONNX Runtime was not found: jobs will fail", "why", LOG_STR, b->runtime_why);
 }
 
 static void server_facts(void *ctx, struct api_server *out)

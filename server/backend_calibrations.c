@@ -42,7 +42,7 @@ static void remember(struct backend *b, const struct store_fit *f)
 {
 	struct err e = ERR_INIT;
 	if (store_fit_put(b->store, f, &e) < 0)
-		log_line(LOG_WARN, "an inspection was not cached", "why", LOG_STR, e.msg, NULL);
+		log_line(LOG_WARN, "an inspection was not cached", "why", LOG_STR, e.msg);
 }
 
 int backend_fit(struct backend *b, const struct api_model *m, const char *calibration_sha256, int64_t batch_size,

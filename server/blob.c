@@ -197,6 +197,8 @@ int blob_open(const struct blobs *b, const char *sha256, int64_t *size, struct e
 	struct stat s;
 	blob_path(sha256, path);
 	int fd = openat(b->blobs, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) /* as after a deletion between a look at the row and this one */
+		return err_set(e, ERR_NOT_FOUND, "the object's file, %.12s…, is gone", sha256);
 	if (fd < 0)
 		return err_errno(e, errno, "opening the blob %.12s", sha256);
 	if (size) {

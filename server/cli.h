@@ -1,7 +1,8 @@
 #ifndef SEQMSED_CLI_H
 #define SEQMSED_CLI_H
 
-/* The commands that work without a daemon. Each takes argv with its own name first and returns the exit status: 0, 1 (failed), 2 (usage). */
+/* The commands that work without a daemon. Each takes argv with its own name first and returns the exit status: 0, 1 (failed),
+ * 2 (usage). */
 
 #include "core/err.h"
 

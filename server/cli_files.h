@@ -1,8 +1,8 @@
 #ifndef SEQMSED_CLI_FILES_H
 #define SEQMSED_CLI_FILES_H
 
-/* A command's output folder: all files or none. Files are written under temporary names and get their own at the end; folders that did
- * not exist are removed again when the command fails. */
+/* A command's output folder: all files or none. Files are written under temporary names and get their own at the end; folders
+ * that did not exist are removed again when the command fails. */
 
 #include "core/buf.h"
 #include "core/err.h"

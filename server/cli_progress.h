@@ -1,7 +1,8 @@
 #ifndef SEQMSED_CLI_PROGRESS_H
 #define SEQMSED_CLI_PROGRESS_H
 
-/* How a search shows itself on the command line: one line that is drawn over on a terminal, one JSON object per event with --json, nothing in a pipe. */
+/* How a search shows itself on the command line: one line that is drawn over on a terminal, one JSON object per event with
+ * --json, nothing in a pipe. */
 
 #include "core/seqmse.h"
 

@@ -86,7 +86,7 @@ static void log_exchange(const struct exchange *x, enum MHD_RequestTerminationCo
 	log_line(LOG_INFO, "request", "id", LOG_STR, x->id, "method", LOG_STR, x->method, "target", LOG_STR, x->target, "status",
 	         LOG_INT, (int64_t)x->status, "ms", LOG_INT, clock_steady_ms() - x->started, "route", LOG_STR,
 	         x->route ? x->route->pattern : NULL, "end", LOG_STR,
-	         how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent" : "cut off", NULL);
+	         how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent" : "cut off");
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how)
@@ -435,7 +435,7 @@ static void on_library_log(void *cls, const char *fmt, va_list ap)
 	char text[300];
 	(void)cls;
 	(void)vsnprintf(text, sizeof text, fmt, ap);
-	log_line(LOG_DEBUG, "libmicrohttpd", "text", LOG_STR, text, NULL);
+	log_line(LOG_DEBUG, "libmicrohttpd", "text", LOG_STR, text);
 }
 
 struct httpd *httpd_start(const struct httpd_options *o, struct err *e)

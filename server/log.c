@@ -39,7 +39,7 @@ static void write_line(const char *p, size_t len)
 	}
 }
 
-void log_line(enum log_level level, const char *message, ...)
+void log_write(enum log_level level, const char *message, ...)
 {
 	if ((int)level < atomic_load(&least_level))
 		return;

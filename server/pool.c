@@ -102,7 +102,7 @@ static void *worker_main(void *arg)
 			return NULL;
 		int rc = work_once(w, &e);
 		if (rc < 0)
-			log_line(LOG_ERROR, "no job could be claimed", "why", LOG_STR, e.msg, NULL);
+			log_line(LOG_ERROR, "no job could be claimed", "why", LOG_STR, e.msg);
 		if (rc <= 0 && !wait_for_poke(w->pool, seen))
 			return NULL;
 	}

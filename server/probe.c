@@ -56,7 +56,7 @@ static int listen_until(const struct probe *p, struct child *c, struct frame_rea
 static void blame_file(enum err_code blame, bool late, const struct probe *p, const struct child *c, const struct child_usage *u,
                        struct err *e)
 {
-	log_line(LOG_WARN, "an inspection failed", "how", LOG_STR, late ? "took too long" : u->how, "said", LOG_STR, c->last, NULL);
+	log_line(LOG_WARN, "an inspection failed", "how", LOG_STR, late ? "took too long" : u->how, "said", LOG_STR, c->last);
 	if (late)
 		err_set(e, blame, "looking into the file took longer than %lld s", (long long)(p->timeout_ms / 1000));
 	else

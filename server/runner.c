@@ -56,7 +56,7 @@ static bool try_again(struct attempt *a, const struct err *e)
 	if ((e->code != ERR_DISK_FULL && e->code != ERR_BUSY) || interrupted(a) || ++a->retries > RETRIES)
 		return false;
 	if (a->retries == 1)
-		log_line(LOG_WARN, "a job waits for the store", "job", LOG_STR, a->claim->id, "why", LOG_STR, e->msg, NULL);
+		log_line(LOG_WARN, "a job waits for the store", "job", LOG_STR, a->claim->id, "why", LOG_STR, e->msg);
 	(void)poll(&wake, 1, RETRY_MS);
 	return true;
 }
@@ -66,7 +66,7 @@ static int tolerate(struct attempt *a, int rc, struct err *e)
 {
 	if (rc == 0 || e->code == ERR_BAD_STATE)
 		return rc;
-	log_line(LOG_WARN, "a job's progress was not stored", "job", LOG_STR, a->claim->id, "why", LOG_STR, e->msg, NULL);
+	log_line(LOG_WARN, "a job's progress was not stored", "job", LOG_STR, a->claim->id, "why", LOG_STR, e->msg);
 	return 0;
 }
 
@@ -258,7 +258,7 @@ static enum outcome run(struct attempt *a, struct store_usage *usage)
 	if (!a->files || start(a, &a->why) < 0)
 		return FAILED;
 	log_line(LOG_INFO, "engine started", "job", LOG_STR, a->claim->id, "attempt", LOG_INT, a->claim->attempt, "pid", LOG_INT,
-	         (int64_t)a->child.pid, NULL);
+	         (int64_t)a->child.pid);
 	struct frame_reader *in = frame_reader_new(a->child.frames, &a->why);
 	if (in)
 		o = supervise(a, in);
@@ -282,8 +282,7 @@ static int settle_interrupted(struct attempt *a, const struct store_usage *u, st
 
 static int settle_death(struct attempt *a, const struct store_usage *u, struct err *e)
 {
-	log_line(LOG_WARN, "engine died", "job", LOG_STR, a->claim->id, "how", LOG_STR, a->why.msg, "said", LOG_STR, a->child.last,
-	         NULL);
+	log_line(LOG_WARN, "engine died", "job", LOG_STR, a->claim->id, "how", LOG_STR, a->why.msg, "said", LOG_STR, a->child.last);
 	if (a->claim->deaths + 1 < RUNNER_MAX_DEATHS)
 		return store_job_requeue(a->r->store, a->claim, u, true, e);
 	char detail[256];
@@ -326,9 +325,9 @@ void runner_run(struct runner *r, const struct store_claim *c)
 	while (o != SUCCEEDED && (rc = settle(&a, o, &u, &e)) < 0 && try_again(&a, &e))
 		;
 	if (rc < 0)
-		log_line(LOG_ERROR, "a job's end was not stored", "job", LOG_STR, c->id, "why", LOG_STR, e.msg, NULL);
+		log_line(LOG_ERROR, "a job's end was not stored", "job", LOG_STR, c->id, "why", LOG_STR, e.msg);
 	log_line(o == FAILED ? LOG_WARN : LOG_INFO, "attempt ended", "job", LOG_STR, c->id, "attempt", LOG_INT, c->attempt,
 	         "outcome", LOG_STR, names[o], "seconds", LOG_REAL, u.wall_seconds, "why", LOG_STR,
-	         o == SUCCEEDED ? NULL : a.why.msg, NULL);
+	         o == SUCCEEDED ? NULL : a.why.msg);
 	intake_free(a.files);
 }

@@ -57,7 +57,7 @@ static int recover(struct store *s, struct err *e)
 	if (store_job_recover(s, &requeued, e) < 0 || store_sweep(s, &removed, e) < 0)
 		return -1;
 	log_line(LOG_INFO, "state opened", "requeued", LOG_INT, (int64_t)requeued, "removed_files", LOG_INT, (int64_t)removed,
-	         "sqlite", LOG_STR, db_version(), NULL);
+	         "sqlite", LOG_STR, db_version());
 	return 0;
 }
 
@@ -156,9 +156,9 @@ static int run(struct config *config)
 		(void)printf("listening on %s\n", shown);
 		(void)fflush(stdout);
 		log_line(LOG_INFO, "listening", "at", LOG_STR, shown, "version", LOG_STR, SEQMSED_VERSION, "onnxruntime", LOG_STR,
-		         d.backend.runtime, NULL);
+		         d.backend.runtime);
 		loop_run(d.loop);
-		log_line(LOG_INFO, "ending", NULL);
+		log_line(LOG_INFO, "ending");
 	}
 	stop(&d);
 	if (listened)

@@ -66,7 +66,7 @@ static int write_status(struct db *d, const char *id, enum job_status to, struct
 
 int store_move(struct db *d, const char *id, int64_t attempt, enum job_event event, enum job_status *to, struct err *e)
 {
-	enum job_status from;
+	enum job_status from = JOB_QUEUED;
 	int64_t now = 0;
 	if (status_and_attempt(d, id, &from, &now, e) < 0)
 		return -1;
