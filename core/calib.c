@@ -280,7 +280,7 @@ static uint16_t half_of_double(double v)
 	(void)frexp(a, &exponent); /* a = 0.5 .. 1 times 2^exponent */
 	if (a >= 65520)
 		bits = 31 << 10;
-	else if (exponent < -13)
+	else if (a == 0 || exponent < -13) /* frexp() gives zero an exponent like that of 1 */
 		bits = (int)rint(ldexp(a, 24));
 	else
 		bits = (int)rint(ldexp(a, 11 - exponent)) - 1024 + ((exponent + 14) << 10);

@@ -26,7 +26,7 @@ uint16_t half_from_float(float f)
 		return (uint16_t)(sign | 0x7e00u);
 	if (a >= 65520)
 		return (uint16_t)(sign | 0x7c00u);
-	if (exponent < -13) /* subnormal: units of 2^-24 */
+	if (a == 0 || exponent < -13) /* subnormal: units of 2^-24; frexp() gives zero an exponent like that of 1 */
 		return (uint16_t)(sign | (unsigned)nearbyint(ldexp(a, 24)));
 	unsigned bits = (unsigned)nearbyint(ldexp(m, 11)) - 1024u; /* may carry into the exponent, which is right */
 	return (uint16_t)(sign | (((unsigned)(exponent + 14) << 10) + bits));

@@ -198,6 +198,21 @@ def test_other_number_types_that_fit(work, quantize):
     assert len(found) == 1
 
 
+def test_single_precision_data_for_a_half_precision_model(work, quantize):
+    """Zeros, denormals and all: what float16 holds exactly, arrives exactly."""
+    work.model.write_bytes((ZOO / "half_precision.onnx").read_bytes())
+    x = numpy.load(ZOO / "half_precision.npz")["x"]
+    x[:, :, 0] = 0
+    x[:, :, 1] = -6e-8
+    assert (x == 0).sum() > 20
+    found = set()
+    for kind in ("f2", "f4", "f8"):
+        save(work, x=x.astype(kind))
+        assert quantize("--quiet").returncode == 0
+        found.add((work.out / "model.encodings").read_bytes())
+    assert len(found) == 1
+
+
 def test_big_endian_numbers(work, quantize):
     """Read, or refused by name; never misread."""
     assert quantize("--quiet").returncode == 0
