@@ -98,6 +98,18 @@ static int send_report(const struct seqmse_result *r, const struct params *p, st
 	return rc;
 }
 
+/* A model beyond what the file format holds cannot be sent; the encodings are the product, so that is only a warning. */
+static int send_model(const struct seqmse_result *r, struct sender *s, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc = seqmse_write_model(r, &b, e) == 0 ? send_file("model_weights_quantized.onnx", "application/octet-stream", &b, e) : -1;
+	buf_fini(&b);
+	if (rc == 0 || e->code != ERR_UNSUPPORTED_GRAPH)
+		return rc;
+	on_warning(s, "no-quantized-model", "", e->msg);
+	return s->failed ? -1 : 0;
+}
+
 int engine_search(const struct engine_request *q, struct err *e)
 {
 	struct sender s = {false, ERR_INIT};
@@ -110,7 +122,8 @@ int engine_search(const struct engine_request *q, struct err *e)
 	if (s.failed)
 		*e = s.why;
 	else if (r && send_encodings(r, ENCODINGS_1_0_0, "model_1_0_0.encodings", e) == 0 &&
-	         send_encodings(r, ENCODINGS_0_6_1, "model_0_6_1.encodings", e) == 0 && send_report(r, &q->params, e) == 0)
+	         send_encodings(r, ENCODINGS_0_6_1, "model_0_6_1.encodings", e) == 0 && send_report(r, &q->params, e) == 0 &&
+	         send_model(r, &s, e) == 0)
 		rc = frame_write(ENGINE_FRAMES, FRAME_DONE, "", 0, e);
 	seqmse_result_free(r);
 	npz_free(z);
