@@ -277,9 +277,21 @@ static int add_nodes(struct build *b, struct err *e)
 	b->graph.node = take(&b->pool, (size_t)b->m->nnodes, sizeof *b->graph.node);
 	if (!b->graph.node)
 		return err_nomem(e, "a sub-model");
-	for (int i = 0; i < b->m->nnodes; i++)
-		if (b->need_node[i])
-			b->graph.node[b->graph.n_node++] = b->m->pb_nodes[i];
+	for (int i = 0; i < b->m->nnodes; i++) {
+		Onnx__NodeProto *n = b->m->pb_nodes[i];
+		if (!b->need_node[i])
+			continue;
+		if (*pb_str(n->name) && strcmp(n->name, b->m->nodes[i].name) != 0) {
+			/* It has the name of an earlier node, which ONNX Runtime does not take. */
+			Onnx__NodeProto *renamed = take(&b->pool, 1, sizeof *renamed);
+			if (!renamed)
+				return err_nomem(e, "a sub-model");
+			*renamed = *n;
+			renamed->name = (char *)b->m->nodes[i].name;
+			n = renamed;
+		}
+		b->graph.node[b->graph.n_node++] = n;
+	}
 	return 0;
 }
 
