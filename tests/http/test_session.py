@@ -1,0 +1,157 @@
+"""A whole session by curl, as the documents show it, and results that are those of `seqmsed quantize`."""
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP
+
+# Lines as a user types them; an id that ends in … stands for the last one of its kind.
+SESSION = """\
+curl -T model.onnx   $U/v1/models
+curl -T calib.npz    "$U/v1/calibrations?model=mdl_…"
+curl --json '{"model":"mdl_…","calibration":"cal_…","params":{"weight_bits":4}}' $U/v1/jobs
+curl "$U/v1/jobs/job_…?wait=60"
+curl -OJ "$U/v1/jobs/job_…/encodings?version=1.0.0"
+"""
+MODELS = {  # enough of each to run every kind of layer, in a few seconds
+    "digits_cnn": {"num_batches": 2}, "mnist_resnet": {"num_batches": 1}, "ppocr_cls": {"num_batches": 1},
+    "doc_orientation": {"num_batches": 1, "batch_size": 8}, "efficientnet_lite0": {"num_batches": 1, "batch_size": 2},
+    "minilm_l3": {"num_batches": 1, "batch_size": 2}, "magika": {"num_batches": 1, "batch_size": 8}, "basic_pitch": {"num_batches": 1, "batch_size": 1},
+}
+
+
+class Shell:
+    """Runs lines in a folder, and remembers the ids in their answers."""
+
+    def __init__(self, folder, url):
+        self.folder, self.url, self.ids = folder, url, {}
+
+    def __call__(self, line):
+        for prefix, last in self.ids.items():
+            line = line.replace(f"{prefix}_…", last)
+        done = subprocess.run(["bash", "-euc", line.replace("curl ", "curl -sS --fail-with-body ", 1)], cwd=self.folder,
+                              env={**os.environ, "U": self.url, "no_proxy": "*"}, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=60 * SLOW, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            return done.stdout
+        if "id" in answer:
+            self.ids[answer["id"].split("_")[0]] = answer["id"]
+        return answer
+
+
+@pytest.fixture(name="sh")
+def fixture_sh(daemon, tmp_path):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copy(MODEL, folder / "model.onnx")
+    shutil.copy(CALIB, folder / "calib.npz")
+    return Shell(folder, daemon.url)
+
+
+def test_session_as_documented(sh, reference):
+    model, calibration, submitted, done, _ = (sh(line) for line in SESSION.splitlines())
+    assert [i["name"] for i in model["inputs"]] == ["image"] and [o["name"] for o in model["outputs"]] == ["logits"]
+    assert model["layers"] == {"total": 6, "searchable": 6} and model["status"] == "complete" and not model["deduplicated"]
+    assert calibration["samples"] == 256 and [a["name"] for a in calibration["arrays"]] == ["image"]
+    assert submitted["status"] in ("queued", "running") and submitted["params"]["param_bw"] == 4
+    assert done["status"] == "succeeded" and done["attempt"] == 1 and done["error"] is None and done["result"]
+    assert done["model"] == {"id": model["id"], "sha256": model["sha256"]}
+    assert (done["calibration"]["samples"], done["calibration"]["samples_used"]) == (256, 256)
+    assert done["progress"]["fraction"] == 1 and done["progress"]["layers_done"] == done["progress"]["layers_total"] == 6
+    assert done["usage"]["peak_rss_bytes"] > 0 and done["usage"]["wall_seconds"] > 0
+    assert done["created_at"] <= done["started_at"] <= done["finished_at"]
+    saved, = [f for f in sh.folder.iterdir() if f.name not in ("model.onnx", "calib.npz")]
+    assert saved.suffix == ".encodings" and saved.read_bytes() == reference(param_bw=4)
+
+
+def test_session_by_post(sh):
+    assert sh("curl --data-binary @model.onnx $U/v1/models?name=first")["name"] == "first"
+    assert sh("curl --data-binary @calib.npz -H 'Content-Type: application/octet-stream' $U/v1/calibrations")["samples"] == 256
+    sh("""curl --json '{"model":"mdl_…","calibration":"cal_…","name":"a name","labels":{"team":"ä"}}' $U/v1/jobs""")
+    done = sh('curl "$U/v1/jobs/job_…?wait=60"')
+    assert (done["status"], done["name"], done["labels"]) == ("succeeded", "a name", {"team": "ä"})
+
+
+def test_upload_of_unknown_length(sh):
+    assert sh("cat model.onnx | curl -T - $U/v1/models")["size"] == MODEL.stat().st_size
+    assert sh("cat model.onnx | curl -T - $U/v1/models")["deduplicated"]
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "0.6.1"])
+@pytest.mark.parametrize("params", [{}, {"param_bw": 8, "num_candidates": 7}, {"batch_size": 50, "num_batches": 3, "threads": 1}],
+                         ids=["default", "wide", "batches"])
+def test_encodings_of_the_sample(standing, reference, version, params):
+    job = standing.job(standing.model_id, standing.calibration_id, **params)
+    done = standing.succeed(job)
+    assert {k: done["params"][k] for k in params} == params
+    assert standing.encodings(job, version) == reference(version=version, **params)
+
+
+def test_globs_reach_the_engine(standing, tmp_path):
+    job = standing.job(standing.model_id, standing.calibration_id, include=["*/Conv"], exclude=["/0/*"])
+    standing.succeed(job)
+    assert [x["node"] for x in standing.json(f"/v1/jobs/{job}/layers")["data"]] == ["/3/Conv", "/6/Conv", "/9/Conv"]
+    subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet", "--include", "*/Conv", "--exclude", "/0/*"], check=True,
+                   timeout=60 * SLOW)
+    assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
+
+
+def test_artifacts_and_report(standing):
+    listed = standing.json(f"/v1/jobs/{standing.job_id}/artifacts")["data"]
+    by_name = {a["name"]: a for a in listed}
+    assert {"report.json"} < set(by_name) and any(n.endswith(".encodings") for n in by_name)
+    for a in listed:
+        got = standing.get(a["url"])
+        assert got.status == 200 and len(got.body) == a["size"]
+        assert got.headers["Content-Type"] == a["media_type"]
+    report = standing.get(by_name["report.json"]["url"]).json()
+    layers = standing.json(f"/v1/jobs/{standing.job_id}/layers")["data"]
+    assert [x["node"] for x in layers] == [x.get("node", x.get("name")) for x in report["layers"]]
+    assert standing.get(f"/v1/jobs/{standing.job_id}/artifacts/nothing").status == 404
+
+
+def test_layers_of_a_job(standing):
+    layers = standing.json(f"/v1/jobs/{standing.job_id}/layers")["data"]
+    assert [x["index"] for x in layers] == list(range(6))
+    for x in layers:
+        assert len(x["chosen"]) == x["channels"] and all(0 <= c < 20 for c in x["chosen"])
+        assert 0 <= x["loss"] <= x["minmax_loss"] and 0 <= x["gain"] <= 1 and x["ms"] >= 0
+
+
+def test_layers_of_a_model(standing):
+    shown = json.loads(subprocess.run([SEQMSED, "inspect", MODEL, "--json"], capture_output=True, check=True, timeout=60 * SLOW).stdout)
+    assert standing.json(f"/v1/models/{standing.model_id}/layers")["data"] == shown["layers"]
+    model = standing.json(f"/v1/models/{standing.model_id}")
+    assert (model["inputs"], model["outputs"], model["opset"]) == (shown["inputs"], shown["outputs"], shown["opset"])
+
+
+def test_facts_about_the_server(standing):
+    server = standing.json("/v1/server")
+    version = subprocess.run([SEQMSED, "version"], capture_output=True, text=True, check=True).stdout
+    assert server["version"] in version and server["onnxruntime"] and server["limits"]["max_json_bytes"] == 65536
+    assert standing.json("/livez")["status"] == "ok"
+    ready = standing.json("/readyz?verbose")
+    assert ready["status"] == "ok" and all(c["ok"] for c in ready["checks"]) and len(ready["checks"]) >= 3
+    queue = standing.json("/v1/queue")
+    assert (queue["queued"], queue["running"], queue["jobs"]) == (0, 0, [])
+
+
+@pytest.mark.seconds(120)
+@pytest.mark.parametrize("name", MODELS)
+def test_real_model(daemon, reference, name):
+    if SANITIZER and name not in ("digits_cnn", "mnist_resnet"):
+        pytest.skip("too slow here")
+    model, calib = (next((p for p in (SHARED / "models" / name / f, TOP / "build/models" / name / f) if p.exists()), None)
+                    for f in ("model.onnx", "calib.npz"))
+    if not model or not calib:
+        pytest.skip(f"{name} is not at hand")
+    m = daemon.model(model)
+    job = daemon.job(m, daemon.calibration(calib, f"?model={m}"), **MODELS[name])
+    daemon.succeed(job, 100)
+    assert daemon.encodings(job) == reference(model, calib, **MODELS[name])
