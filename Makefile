@@ -21,10 +21,11 @@ endif
 # ---- what we link against ---------------------------------------------------------------------------------------------------
 # Asked for when a recipe runs, not when this file is read: `make test` may install them first.
 
-LIB_PKGS := libprotobuf-c libzip jansson openblas libcrypto
+LIB_PKGS := libprotobuf-c libzip jansson libcrypto
 APP_PKGS := libuv libmicrohttpd sqlite3
+DL_PKGS  := openblas # headers only: opened at run time, like ONNX Runtime
 
-pkg_cflags = $(shell pkg-config --cflags $(LIB_PKGS) $(APP_PKGS) 2>/dev/null)
+pkg_cflags = $(shell pkg-config --cflags $(LIB_PKGS) $(APP_PKGS) $(DL_PKGS) 2>/dev/null)
 lib_libs   = $(shell pkg-config --libs $(LIB_PKGS)) -lpthread -ldl -lm
 app_libs   = $(shell pkg-config --libs $(APP_PKGS)) $(lib_libs)
 
@@ -160,12 +161,12 @@ bench: all
 ## asan-check: the test suite under AddressSanitizer and UBSan, in build/asan
 asan-check:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan all tests
-	@$(PYTHON) tests/run.py --build build/asan unit fuzz cli golden-small
+	@$(PYTHON) tests/run.py --build build/asan unit fuzz cli http golden-small
 
 ## tsan-check: the threaded tests under ThreadSanitizer, in build/tsan
 tsan-check:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan all tests
-	@$(PYTHON) tests/run.py --build build/tsan unit golden-small
+	@$(PYTHON) tests/run.py --build build/tsan unit http golden-small
 
 ## fuzz: builds the fuzz targets with clang into build/fuzz (run one: build/fuzz/fuzz_NAME tests/fuzz/corpus/NAME)
 fuzz:

@@ -6,7 +6,8 @@
 Parts, all of them when none is named:
     unit          every tests/unit/test_*.c, a program in BUILD/tests (cmocka, read as TAP)
     fuzz          the committed corpora of tests/fuzz/corpus/NAME, replayed through BUILD/tests/replay_NAME
-    cli           pytest over tests/cli, tests/http, ...: whatever folders of PYTEST_FOLDERS there are
+    cli           pytest over tests/cli: the program as its users call it
+    http          pytest over tests/http: the real daemon
     golden-small  the sample and the small models in tests/data against the reference's encodings beside them
     golden        the models in $SEQMSED_SHARED (default ../shared) against the reference's results there
 
@@ -24,9 +25,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-PARTS = ("unit", "fuzz", "cli", "golden-small", "golden")
+PARTS = ("unit", "fuzz", "cli", "http", "golden-small", "golden")
 GOLDEN = {"golden-small": ("small.py", "zoo.py"), "golden": ("golden.py",)}
-PYTEST_FOLDERS = ("tests/cli", "tests/http")
 UNIT_SECONDS = 600
 
 
@@ -103,22 +103,21 @@ def fuzz(build, env, tally):
         tally.add(f"corpus {name} ({inputs} inputs)", int(code == 0), int(code != 0), 0, seconds, out)
 
 
-def cli(build, env, tally):
-    folders = [f for f in PYTEST_FOLDERS if list((TOP / f).glob("test_*.py"))]
-    if not folders:
-        print("  no command line tests")
-    for folder in folders:
-        with tempfile.NamedTemporaryFile(suffix=".xml") as xml:
-            code, out, seconds = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={xml.name}",
-                                      folder], dict(env, PYTHONDONTWRITEBYTECODE="1"))
-            try:
-                suite = ElementTree.parse(xml.name).getroot().find("testsuite")
-                total, bad, skipped = (sum(int(suite.get(k)) for k in keys)
-                                       for keys in (("tests",), ("failures", "errors"), ("skipped",)))
-            except (ElementTree.ParseError, AttributeError):
-                total, bad, skipped = 1, 1, 0
-        bad = max(bad, int(code != 0))
-        tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out)
+def pytest(part, env, tally):
+    folder = f"tests/{part}"
+    if not list((TOP / folder).glob("test_*.py")):
+        print(f"  no {part} tests")
+        return
+    with tempfile.NamedTemporaryFile(suffix=".xml") as xml:
+        code, out, seconds = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={xml.name}", folder],
+                                 dict(env, PYTHONDONTWRITEBYTECODE="1"))
+        try:
+            suite = ElementTree.parse(xml.name).getroot().find("testsuite")
+            total, bad, skipped = (sum(int(suite.get(k)) for k in keys) for keys in (("tests",), ("failures", "errors"), ("skipped",)))
+        except (ElementTree.ParseError, AttributeError):
+            total, bad, skipped = 1, 1, 0
+    bad = max(bad, int(code != 0))
+    tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out)
 
 
 def golden(build, env, tally, part):
@@ -146,8 +145,10 @@ def main():
         print(f"{part}:")
         if part.startswith("golden"):
             golden(args.build, env, tally, part)
+        elif part in ("cli", "http"):
+            pytest(part, env, tally)
         else:
-            {"unit": unit, "fuzz": fuzz, "cli": cli}[part](args.build, env, tally)
+            {"unit": unit, "fuzz": fuzz}[part](args.build, env, tally)
     if tally.skipped:
         print(f"({tally.skipped} skipped)")
     print(f"{tally.passed} passed, {tally.failed} failed")
