@@ -10,8 +10,8 @@
 #include <stddef.h>
 
 struct cli_files {
-	char *dir;      /* without slashes at its end */
-	size_t made;    /* length of the first folder on the way to dir that was made; 0: none */
+	char *dir;   /* without slashes at its end */
+	size_t made; /* length of the first folder on the way to dir that was made; 0: none */
 	char *names[8];
 	int n;
 };
