@@ -1,12 +1,13 @@
 """A whole session by curl, as the documents show it, and results that are those of `seqmsed quantize`."""
 import json
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
 
-from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP
+from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP, ZOO
 
 # Lines as a user types them; an id that ends in … stands for the last one of its kind.
 SESSION = """\
@@ -70,6 +71,32 @@ def test_session_as_documented(sh, reference):
     assert saved.suffix == ".encodings" and saved.read_bytes() == reference(param_bw=4)
 
 
+def documented():
+    """The curl lines of the README, without the comments behind them."""
+    lines = (TOP / "README.md").read_text().splitlines()
+    return [re.sub(r"  +# .*", "", x.strip()) for x in lines if x.startswith("    curl ")]
+
+
+def test_session_of_the_readme(sh):
+    lines = documented()
+    assert len(lines) >= 5
+    for line in lines:
+        if "/files/" not in line:
+            sh(line)
+    saved, = sh.folder.glob("*.encodings")
+    assert saved.stat().st_size > 1000
+    kinds = {re.split(r"[/?\"]", line.split("/v1/")[1])[0] for line in lines}
+    assert kinds == {"models", "calibrations", "jobs"}
+
+
+def test_external_file_of_the_readme(sh):
+    line, = (x for x in documented() if "/files/" in x)
+    shutil.copy(ZOO / "external_data.onnx", sh.folder / "model.onnx")
+    shutil.copy(ZOO / "external_data.data", sh.folder)
+    assert sh("curl -T model.onnx $U/v1/models")["status"] == "incomplete"
+    assert sh(line.replace("model.onnx.data", "external_data.data"))["status"] == "complete"
+
+
 def test_session_by_post(sh):
     assert sh("curl --data-binary @model.onnx $U/v1/models?name=first")["name"] == "first"
     assert sh("curl --data-binary @calib.npz -H 'Content-Type: application/octet-stream' $U/v1/calibrations")["samples"] == 256
@@ -100,6 +127,16 @@ def test_globs_reach_the_engine(standing, tmp_path):
     subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet", "--include", "*/Conv", "--exclude", "/0/*"], check=True,
                    timeout=60 * SLOW)
     assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
+
+
+def test_files_are_those_of_the_command_line(standing, tmp_path):
+    """Whatever both write under one name, encodings apart, is the same."""
+    subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet"], check=True, timeout=60 * SLOW)
+    listed = {a["name"] for a in standing.json(f"/v1/jobs/{standing.job_id}/artifacts")["data"]}
+    for path in tmp_path.iterdir():
+        if path.suffix == ".onnx":
+            assert path.name in listed
+            assert standing.get(f"/v1/jobs/{standing.job_id}/artifacts/{path.name}").body == path.read_bytes()
 
 
 def test_artifacts_and_report(standing):
@@ -140,6 +177,22 @@ def test_facts_about_the_server(standing):
     assert ready["status"] == "ok" and all(c["ok"] for c in ready["checks"]) and len(ready["checks"]) >= 3
     queue = standing.json("/v1/queue")
     assert (queue["queued"], queue["running"], queue["jobs"]) == (0, 0, [])
+
+
+def test_unix_socket(tmp_path):
+    state, path = tmp_path / "state", tmp_path / "socket"
+    with subprocess.Popen([SEQMSED, "serve", "--listen", f"unix:{path}", "--state-dir", state, "--log-level", "error"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline().decode() == f"listening on unix:{path}\n"
+            assert path.stat().st_mode & 0o077 == 0
+            done = subprocess.run(["curl", "-sS", "--unix-socket", path, "http://localhost/livez"], capture_output=True, timeout=20 * SLOW,
+                                  check=True)
+            assert json.loads(done.stdout) == {"status": "ok"}
+        finally:
+            process.terminate()
+            assert process.wait(10 * SLOW) == 0
+    assert not path.exists()
 
 
 @pytest.mark.seconds(120)
