@@ -8,9 +8,15 @@
 
 #define SIMD_BODY static inline __attribute__((always_inline)) void
 
+#if defined(__clang__)
+#define SIMD_AVX512 "avx512f,avx512bw,avx512vl,avx512dq"
+#else
+#define SIMD_AVX512 "avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512"
+#endif
+
 #if defined(__x86_64__)
 #define SIMD_DISPATCH(name, params, args)                                                                                  \
-	static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512"))) void name##_avx512 params \
+	static __attribute__((target(SIMD_AVX512))) void name##_avx512 params \
 	{                                                                                                                      \
 		name##_body args;                                                                                                  \
 	}                                                                                                                      \
