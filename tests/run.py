@@ -48,7 +48,7 @@ class Tally:
 
 def environment(build):
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SEQMSED=str(TOP / build / "seqmsed"), SEQMSED_BUILD=str(TOP / build))
-    env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1")
+    env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.setdefault("TSAN_OPTIONS", f"suppressions={TOP / 'tests/tsan.supp'}:second_deadlock_stack=1")
     return env
