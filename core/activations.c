@@ -1,5 +1,7 @@
 #include "activations.h"
 
+#include "io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -62,42 +64,12 @@ static int open_spill(struct activations *a, struct err *e)
 	return a->fd < 0 ? err_errno(e, errno, "a file for activations in %s", dir) : 0;
 }
 
-static int write_all(int fd, const char *p, size_t n, off_t at, struct err *e)
-{
-	while (n) {
-		ssize_t k = pwrite(fd, p, n, at);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return err_errno(e, k < 0 ? errno : EIO, "writing activations");
-		p += k;
-		at += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
-static int read_all(int fd, char *p, size_t n, off_t at, struct err *e)
-{
-	while (n) {
-		ssize_t k = pread(fd, p, n, at);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return err_errno(e, k < 0 ? errno : EIO, "reading activations");
-		p += k;
-		at += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 static int spill(struct activations *a, struct place *p, struct err *e)
 {
 	if (a->fd < 0 && open_spill(a, e))
 		return -1;
-	if (write_all(a->fd, ort_value_data(a->o, p->v), p->info.bytes, a->end, e))
-		return -1;
+	if (io_pwrite(a->fd, ort_value_data(a->o, p->v), p->info.bytes, a->end))
+		return err_errno(e, errno, "writing activations");
 	ort_value_free(a->o, p->v);
 	p->v = NULL;
 	p->at = a->end;
@@ -156,7 +128,9 @@ struct ort_value *activations_get(struct activations *a, int value, int64_t batc
 	if (p->v)
 		return p->v;
 	struct ort_value *v = ort_tensor_new(a->o, p->info.elem_type, p->info.rank, p->info.shape, e);
-	if (v && read_all(a->fd, ort_value_data(a->o, v), p->info.bytes, p->at, e)) {
+	ssize_t got = v ? io_pread(a->fd, ort_value_data(a->o, v), p->info.bytes, p->at) : 0;
+	if (v && got != (ssize_t)p->info.bytes) {
+		err_errno(e, got < 0 ? errno : EIO, "reading activations");
 		ort_value_free(a->o, v);
 		v = NULL;
 	}

@@ -1,5 +1,7 @@
 #include "npz.h"
 
+#include "io.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,26 +87,9 @@ static int bad(struct err *e, const char *what)
 
 /* ---- bytes of the file ---- */
 
-/* Bytes read, fewer than n only at the end of the file; -1 with errno. */
-static ssize_t read_file(int fd, void *out, size_t n, uint64_t at)
-{
-	size_t done = 0;
-	while (done < n) {
-		ssize_t got = pread(fd, (char *)out + done, n - done, (off_t)(at + done));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		done += (size_t)got;
-	}
-	return (ssize_t)done;
-}
-
 static int read_file_exactly(const struct npz *z, void *out, size_t n, uint64_t at, struct err *e)
 {
-	ssize_t got = read_file(z->fd, out, n, at);
+	ssize_t got = io_pread(z->fd, out, n, (off_t)at);
 	if (got < 0)
 		return err_errno(e, errno, "cannot read");
 	if ((size_t)got < n)
@@ -123,7 +108,7 @@ static zip_int64_t zip_source(void *ctx, void *data, zip_uint64_t len, zip_sourc
 		z->zip_pos = 0;
 		return 0;
 	case ZIP_SOURCE_READ:
-		got = read_file(z->fd, data, len, (uint64_t)z->zip_pos);
+		got = io_pread(z->fd, data, len, (off_t)z->zip_pos);
 		if (got < 0)
 			zip_error_set(&z->zip_error, ZIP_ER_READ, errno);
 		else
@@ -483,7 +468,7 @@ static uint64_t directory_size(const struct npz *z, const unsigned char *p, uint
 		return offset + size <= at ? size : 0;
 	}
 	uint64_t where = little_endian(p - 20 + 8, 8);
-	if (where > at || read_file(z->fd, big, sizeof big, where) != (ssize_t)sizeof big || memcmp(big, "PK\6\6", 4) != 0)
+	if (where > at || io_pread(z->fd, big, sizeof big, (off_t)where) != (ssize_t)sizeof big || memcmp(big, "PK\6\6", 4) != 0)
 		return 0;
 	return little_endian(big + 40, 8);
 }
@@ -616,7 +601,7 @@ static int open_contents(struct npz *z, struct err *e)
 	if (!S_ISREG(st.st_mode))
 		return bad(e, "is not a regular file");
 	z->size = (uint64_t)st.st_size;
-	ssize_t got = read_file(z->fd, magic, sizeof magic, 0);
+	ssize_t got = io_pread(z->fd, magic, sizeof magic, 0);
 	if (got < 0)
 		return err_errno(e, errno, "cannot read");
 	if (got == (ssize_t)sizeof magic && memcmp(magic, "\x93NUMPY", 6) == 0)

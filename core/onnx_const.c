@@ -1,6 +1,7 @@
 /* Constant tensors: their sizes, their data in every storage form, external files. */
 
 #include "half.h"
+#include "io.h"
 #include "onnx_pb.h"
 
 #include <errno.h>
@@ -21,19 +22,6 @@ static int64_t bytes_field(const Onnx__TensorProto *t, const char *key, int64_t 
 	errno = 0;
 	long long v = strtoll(text, &end, 10);
 	return errno || end == text || *end || v < 0 ? -1 : v;
-}
-
-static int read_at(int fd, void *out, size_t len, off_t at)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pread(fd, (char *)out + done, len - done, at + (off_t)done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		done += (size_t)n;
-	}
-	return 0;
 }
 
 static void drop_external_fields(Onnx__TensorProto *t)
@@ -76,9 +64,10 @@ static int attach_tensor(Onnx__TensorProto *t, void *ctx, struct err *e)
 	uint8_t *data = malloc(need ? need : 1); /* protobuf-c frees it with the tensor */
 	if (!data)
 		return err_nomem(e, "the model's weights");
-	if (read_at(file->fd, data, need, (off_t)offset)) {
+	ssize_t got = io_pread(file->fd, data, need, (off_t)offset);
+	if (got != (ssize_t)need) {
 		free(data);
-		return err_errno(e, errno ? errno : EIO, "%s", where);
+		return err_errno(e, got < 0 ? errno : EIO, "%s", where);
 	}
 	if (t->has_raw_data)
 		free(t->raw_data.data);

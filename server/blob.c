@@ -1,5 +1,6 @@
 #include "server/blob.h"
 
+#include "core/io.h"
 #include "server/id.h"
 
 #include <dirent.h>
@@ -50,7 +51,7 @@ struct blobs *blobs_open(int state, struct err *e)
 	}
 	b->blobs = open_folder(state, "blobs", e);
 	b->parts = b->blobs < 0 ? -1 : open_folder(state, "parts", e);
-	if (b->parts >= 0 && sync_folder(state, e) == 0)
+	if (b->parts >= 0 && sync_folder(state, e) == 0 && sync_folder(b->blobs, e) == 0) /* a daemon may have died before its syncs */
 		return b;
 	blobs_close(b);
 	return NULL;
@@ -99,18 +100,10 @@ out:
 
 int part_add(struct part *p, const void *data, size_t len, struct err *e)
 {
-	const char *from = data;
 	if (sha256_add(p->hash, data, len, e) < 0)
 		return -1;
-	for (size_t left = len; left > 0;) {
-		ssize_t n = write(p->fd, from, left);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(e, errno, "writing the upload");
-		from += n;
-		left -= (size_t)n;
-	}
+	if (io_write(p->fd, data, len) < 0)
+		return err_errno(e, errno, "writing the upload");
 	p->size += (int64_t)len;
 	return 0;
 }

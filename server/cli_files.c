@@ -1,5 +1,7 @@
 #include "cli_files.h"
 
+#include "core/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -52,20 +54,6 @@ static void path_of(const struct cli_files *f, const char *name, bool temporary,
 	(void)snprintf(out, PATH_MAX, temporary ? "%s/.%s.part" : "%s/%s", f->dir, name);
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t k = write(fd, p, n);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return -1;
-		p += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 int cli_files_add(struct cli_files *f, const char *name, const struct buf *content, struct err *e)
 {
 	char path[PATH_MAX];
@@ -78,7 +66,7 @@ int cli_files_add(struct cli_files *f, const char *name, const struct buf *conte
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return err_errno(e, errno, "%s", path);
-	int rc = write_all(fd, content->data, content->len) || fsync(fd) ? err_errno(e, errno, "%s", path) : 0;
+	int rc = io_write(fd, content->data, content->len) || fsync(fd) ? err_errno(e, errno, "%s", path) : 0;
 	if (close(fd) && !rc)
 		rc = err_errno(e, errno, "%s", path);
 	return rc;
@@ -144,20 +132,10 @@ void cli_files_close(struct cli_files *f)
 
 int cli_read_file(const char *path, struct buf *out, struct err *e)
 {
-	char chunk[65536];
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, errno, "%s", path);
-	for (;;) {
-		ssize_t n = read(fd, chunk, sizeof chunk);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			rc = err_errno(e, errno, "%s", path);
-		if (n <= 0)
-			break;
-		buf_add(out, chunk, (size_t)n);
-	}
+	int rc = io_read_rest(fd, out) ? err_errno(e, errno, "%s", path) : 0;
 	(void)close(fd);
 	return !rc && buf_failed(out) ? err_nomem(e, path) : rc;
 }

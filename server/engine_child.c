@@ -1,5 +1,6 @@
 #include "server/engine.h"
 
+#include "core/io.h"
 #include "core/json.h"
 #include "server/frame.h"
 
@@ -15,17 +16,9 @@
 
 static int read_all(int fd, struct buf *b, struct err *e)
 {
-	char chunk[4096];
-	for (;;) {
-		ssize_t n = read(fd, chunk, sizeof chunk);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(e, errno, "reading the request");
-		if (n == 0)
-			return buf_failed(b) ? err_nomem(e, "the request") : 0;
-		buf_add(b, chunk, (size_t)n);
-	}
+	if (io_read_rest(fd, b) < 0)
+		return err_errno(e, errno, "reading the request");
+	return buf_failed(b) ? err_nomem(e, "the request") : 0;
 }
 
 static int fd_of(const struct json *v)

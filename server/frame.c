@@ -1,6 +1,7 @@
 #include "server/frame.h"
 
 #include "core/buf.h"
+#include "core/io.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -11,21 +12,6 @@
 
 enum { HEADER = 8, READ_SIZE = 1 << 16 };
 
-static int write_all(int fd, const void *data, size_t len, struct err *e)
-{
-	const char *p = data;
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(e, errno, "writing to the supervisor");
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int frame_write(int fd, enum frame_type type, const void *data, size_t len, struct err *e)
 {
 	if (len > FRAME_MAX_JSON)
@@ -33,7 +19,9 @@ int frame_write(int fd, enum frame_type type, const void *data, size_t len, stru
 	unsigned char h[HEADER] = {
 		(unsigned char)type,       0, 0, 0, (unsigned char)len, (unsigned char)(len >> 8), (unsigned char)(len >> 16),
 		(unsigned char)(len >> 24)};
-	return write_all(fd, h, sizeof h, e) == 0 ? write_all(fd, data, len, e) : -1;
+	if (io_write(fd, h, sizeof h) < 0 || io_write(fd, data, len) < 0)
+		return err_errno(e, errno, "writing to the supervisor");
+	return 0;
 }
 
 struct frame_reader {

@@ -1,10 +1,10 @@
 #include "server/log.h"
 
 #include "api/when.h"
+#include "core/io.h"
 #include "core/json.h"
 #include "server/clock.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -24,19 +24,6 @@ int log_level_parse(const char *text)
 		if (strcmp(text, names[i]) == 0)
 			return i;
 	return -1;
-}
-
-static void write_line(const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(STDERR_FILENO, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return; /* nobody reads the log; there is nowhere to say so */
-		p += n;
-		len -= (size_t)n;
-	}
 }
 
 void log_write(enum log_level level, const char *message, ...)
@@ -70,6 +57,6 @@ void log_write(enum log_level level, const char *message, ...)
 	json_out_end_object(&w);
 	buf_str(&b, "\n");
 	if (!buf_failed(&b))
-		write_line(b.data, b.len);
+		(void)io_write(STDERR_FILENO, b.data, b.len);
 	buf_fini(&b);
 }
