@@ -25,7 +25,7 @@ static double now(void)
 
 void cli_progress_init(struct cli_progress *p, bool json, bool quiet)
 {
-	struct sigaction sa = {.sa_handler = on_signal};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* the second one kills */
 	*p = (struct cli_progress){.json = json, .quiet = quiet, .terminal = isatty(STDERR_FILENO), .started = now()};
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGTERM, &sa, NULL);

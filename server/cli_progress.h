@@ -17,7 +17,7 @@ struct cli_progress {
 };
 
 void cli_progress_init(struct cli_progress *p, bool json, bool quiet);
-/* Hooks that draw; ctx is p. SIGINT and SIGTERM cancel the run. */
+/* Hooks that draw; ctx is p. The first SIGINT or SIGTERM cancels the run, a second one kills it (ONNX Runtime may be in a long call). */
 struct seqmse_hooks cli_progress_hooks(struct cli_progress *p);
 /* Wipes the line. */
 void cli_progress_end(struct cli_progress *p);
