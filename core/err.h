@@ -33,6 +33,7 @@
 	X(ERR_IN_USE, "in-use", "something else still needs the object")                                                \
 	X(ERR_QUEUE_FULL, "queue-full", "no more jobs are taken in for now")                                            \
 	X(ERR_BUSY, "busy", "another program holds what is needed; later it may work")                                  \
+	X(ERR_DRAINING, "draining", "the program is about to end")                                                      \
 	X(ERR_INTERNAL, "internal", "a bug of ours")
 
 enum err_code {

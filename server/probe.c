@@ -46,7 +46,7 @@ static int listen_until(const struct probe *p, struct child *c, struct frame_rea
 		if (left <= 0)
 			return LATE;
 		if (p->stop && atomic_load(p->stop))
-			return err_set(e, ERR_BUSY, "the server is ending");
+			return err_set(e, ERR_DRAINING, "the server is ending");
 		(void)poll(fds, 2, (int)(left < LOOK_MS ? left : LOOK_MS));
 		child_listen(c);
 	}

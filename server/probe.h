@@ -15,7 +15,7 @@ struct call;
 struct probe {
 	int empty; /* the folder to run in */
 	int64_t timeout_ms;
-	const atomic_bool *stop; /* true: the daemon ends, give up (ERR_BUSY); may be NULL */
+	const atomic_bool *stop; /* true: the daemon ends, give up (ERR_DRAINING); may be NULL */
 };
 
 /* Asks the ended call and appends the child's JSON answer. The child's own error comes back as it was sent; a child that died
