@@ -449,8 +449,11 @@ struct httpd *httpd_start(const struct httpd_options *o, struct err *e)
 	/* The library takes a pool of one for a mistake. */
 	struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)o->config->http_threads, NULL},
 	                                {MHD_OPTION_END, 0, NULL}};
+	/* poll(), not epoll: with edges the library overlooks an end that came together with the last bytes, and keeps the
+	 * connection, and the half of an upload, until it has been idle for too long. Requests that wait are suspended, so that few
+	 * are polled. */
 	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, on_connection, h, on_request, h,
+		MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, on_connection, h, on_request, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, o->socket, MHD_OPTION_URI_LOG_CALLBACK,
 		on_target, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
