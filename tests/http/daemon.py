@@ -76,14 +76,14 @@ class Daemon:
     """`seqmsed serve` over a state folder. It may be started again after it ended; what it said on stderr is kept as one text."""
 
     def __init__(self, folder, *flags):
-        self.state, self.log, self.flags = folder / "state", folder / "stderr", flags
+        self.state, self.log, self.flags, self.env = folder / "state", folder / "stderr", flags, {}
         self.process = self.port = None
         self.may_log_errors = False
 
     def start(self, *flags):
         assert self.process is None
         argv = [SEQMSED, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(self.state), *self.flags, *flags]
-        env = {k: v for k, v in os.environ.items() if not k.startswith("SEQMSED_") or k == "SEQMSED_ONNXRUNTIME"}
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SEQMSED_") or k == "SEQMSED_ONNXRUNTIME"} | self.env
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env)
         ready, _, _ = select.select([self.process.stdout], [], [], 20 * SLOW)
@@ -161,6 +161,10 @@ class Daemon:
                         found.append(int(entry.name))
         return found
 
+    def handles(self):
+        """How many descriptors and threads it has."""
+        return [len(os.listdir(f"/proc/{self.pid}/{what}")) for what in ("fd", "task")]
+
     def peak_kib(self):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(next(x for x in status.splitlines() if x.startswith("VmHWM:")).split()[1])
@@ -170,14 +174,14 @@ class Daemon:
     def connection(self, seconds=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds * SLOW)
 
-    def request(self, method, target, body=None, headers=None, seconds=60):
+    def request(self, method, target, body=None, headers=None, seconds=60, checked=True):
         c = self.connection(seconds)
         try:
             if isinstance(body, pathlib.Path):
                 body = body.read_bytes()
             with contextlib.suppress(BrokenPipeError):  # of a body that the daemon does not want the answer comes early
                 c.request(method, target, body, headers or {})
-            return Reply(c.getresponse(), method)
+            return Reply(c.getresponse(), method, checked)
         finally:
             c.close()
 

@@ -1,5 +1,6 @@
 """Deaths of the daemon and of its engines, orderly ends, cancels: acknowledged work is neither lost nor done wrong."""
 import os
+import pathlib
 import random
 import signal
 import threading
@@ -118,6 +119,15 @@ def test_three_deaths_of_the_engine_fail_the_job(loaded):
         assert (r.status, r.code) == (409, "bad-state")
     # The daemon lives, and works on.
     loaded.succeed(loaded.job(loaded.model_id, loaded.calibration()))
+
+
+def test_engine_holds_only_what_it_needs(loaded):
+    engine = pathlib.Path(f"/proc/{loaded.running(loaded.job(loaded.model_id, loaded.long_id, **LONG))}")
+    until(lambda: (engine / "cmdline").read_bytes().split(b"\0")[1:2] == [b"engine"], "the engine is there")
+    held = [os.readlink(fd) for fd in (engine / "fd").iterdir()]
+    assert not [x for x in held if x.startswith("socket:") or "seqmsed.db" in x or x.endswith("/lock")], held
+    assert [x for x in held if "/blobs/" in x] and os.readlink(engine / "cwd") == str(loaded.state / "empty")
+    assert len((engine / "environ").read_bytes().split(b"\0")) < 16
 
 
 # ---- orderly ends ----

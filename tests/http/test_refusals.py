@@ -113,7 +113,7 @@ def test_upload_in_the_wrong_form(standing, header, value):
 
 @pytest.fixture(name="small", scope="module")
 def fixture_small(tmp_path_factory):
-    d = Daemon(tmp_path_factory.mktemp("small"), "--max-model-bytes", "1M", "--max-calibration-bytes", "100K", "--idle-seconds", "2")
+    d = Daemon(tmp_path_factory.mktemp("small"), "--max-model-bytes", "1M", "--max-calibration-bytes", "100K")
     d.start()
     yield d
     d.close()

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP, ZOO
+from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP, ZOO, Daemon
 
 # Lines as a user types them; an id that ends in … stands for the last one of its kind.
 SESSION = """\
@@ -177,6 +177,22 @@ def test_facts_about_the_server(standing):
     assert ready["status"] == "ok" and all(c["ok"] for c in ready["checks"]) and len(ready["checks"]) >= 3
     queue = standing.json("/v1/queue")
     assert (queue["queued"], queue["running"], queue["jobs"]) == (0, 0, [])
+
+
+def test_without_onnx_runtime(tmp_path):
+    """It serves, says what is missing, and jobs fail with a reason."""
+    daemon = Daemon(tmp_path)
+    daemon.env["SEQMSED_ONNXRUNTIME"] = "libm.so.6"  # a library, but another one
+    daemon.may_log_errors = True
+    daemon.start()
+    try:
+        job = daemon.job(daemon.model(), daemon.calibration())
+        failed = daemon.wait(job)
+        assert (failed["status"], failed["attempt"], failed["error"]["code"]) == ("failed", 1, "ort-error"), failed
+        assert daemon.json("/v1/server")["onnxruntime"] is None
+        assert daemon.request("GET", "/readyz", checked=False).status == 503
+    finally:
+        daemon.close()
 
 
 def test_unix_socket(tmp_path):

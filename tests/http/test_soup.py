@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, FINAL, MODEL, SLOW, ZOO, in_threads
+from daemon import CALIB, FINAL, MODEL, SLOW, ZOO, in_threads, until
 
 PAIRS = [(MODEL, CALIB)] + [(ZOO / f"{n}.onnx", ZOO / f"{n}.npz") for n in ("conv2d", "gemm_forms", "residual", "two_inputs", "conv1d")]
 LOST = (ConnectionError, http.client.HTTPException, TimeoutError, OSError)
@@ -133,12 +133,17 @@ def check(daemon, world, reference):
 @pytest.mark.seconds(90)
 def test_soup(start, reference):
     daemon, world = start("--workers", "2"), World()
+    daemon.succeed(daemon.job(daemon.model(), daemon.calibration()))
+    descriptors, threads = daemon.handles()
 
     def one(i):
         client = Client(daemon, world, 100 + i)
         for _ in range(100):
             client.step()
     in_threads(4, one)
+    # Every thread may keep a database connection of its own: a few descriptors more, but not one an operation.
+    until(lambda: not daemon.children(), "all jobs are done")
+    until(lambda: daemon.handles()[0] < descriptors + 40 and daemon.handles()[1] == threads, "the daemon holds as little as before")
     check(daemon, world, reference)
 
 
