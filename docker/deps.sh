@@ -19,7 +19,7 @@ NEXT=trixie                # the first Debian release that has it
 PACKAGES="gcc libc6-dev make pkg-config ca-certificates curl git
 	protobuf-c-compiler libprotobuf-c-dev libonnx-dev libzip-dev libjansson-dev libopenblas-dev libssl-dev
 	libuv1-dev libmicrohttpd-dev libsqlite3-dev libcmocka-dev
-	python3 python3-pip python3-pytest python3-numpy python3-httpx"
+	python3 python3-pip python3-pytest python3-numpy strace"
 DEV_PACKAGES="clang libclang-rt-14-dev clang-format clang-tidy cppcheck"
 
 if [ "${1:-}" = --dev ]; then

@@ -76,13 +76,14 @@ class Daemon:
     """`seqmsed serve` over a state folder. It may be started again after it ended; what it said on stderr is kept as one text."""
 
     def __init__(self, folder, *flags):
-        self.state, self.log, self.flags, self.env = folder / "state", folder / "stderr", flags, {}
+        self.state, self.log, self.flags = folder / "state", folder / "stderr", flags
+        self.env, self.prefix = {}, []
         self.process = self.port = None
         self.may_log_errors = False
 
     def start(self, *flags):
         assert self.process is None
-        argv = [SEQMSED, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(self.state), *self.flags, *flags]
+        argv = [*self.prefix, SEQMSED, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(self.state), *self.flags, *flags]
         env = {k: v for k, v in os.environ.items() if not k.startswith("SEQMSED_") or k == "SEQMSED_ONNXRUNTIME"} | self.env
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env)
