@@ -52,6 +52,9 @@ git clone -q "$here" "$root/root/seqmsed"
 exec unshare --mount --pid --fork sh -c '
 	root=$1 command=$2; shift 2
 	mount -t proc proc "$root/proc"
+	mkdir -p "$root/dev/pts" "$root/dev/shm"
+	mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+	mount -t tmpfs tmpfs "$root/dev/shm"
 	exec chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" sh -euc "
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get -qq update
