@@ -93,7 +93,9 @@ static bool shape_fits(const struct calib_input *in, const struct npz_array *a)
 /* Adds to *wrong what is wrong with a as in's data. */
 static void check_array(struct buf *wrong, const struct calib_input *in, const struct npz_array *a)
 {
-	if (!shape_fits(in, a)) {
+	if (shape_fits(in, a) && a->shape[0] == 0) {
+		buf_printf(wrong, "; input \"%.100s\": there are no samples in its array", in->name);
+	} else if (!shape_fits(in, a)) {
 		buf_printf(wrong, "; input \"%.100s\": expected ", in->name);
 		if (in->rank < 0)
 			buf_str(wrong, "samples along the first axis");
@@ -150,7 +152,7 @@ static int count_samples(struct calib *c, struct err *e)
 			return err_set(e, ERR_CALIBRATION, "input \"%.100s\" is too large", f->input->name);
 	}
 	if (c->samples < 1)
-		return err_set(e, ERR_CALIBRATION, "there are no samples");
+		return err_set(e, ERR_CALIBRATION, "there are no samples: the model has no inputs to feed");
 	return 0;
 }
 

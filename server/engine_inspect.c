@@ -111,6 +111,10 @@ int engine_inspect_calibration(const struct engine_request *q, struct err *e)
 	common_rows(z, &w);
 	if (q->model >= 0 && check_fit(q, z, &w, e) < 0)
 		goto out;
+	if (npz_count(z) == 0) { /* nothing that any model could be fed */
+		err_set(e, ERR_CALIBRATION, "the calibration holds no array");
+		goto out;
+	}
 	json_out_end_object(&w);
 	rc = send_answer(&b, e);
 out:

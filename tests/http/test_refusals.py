@@ -64,7 +64,8 @@ def test_calibration_that_does_not_fit(standing, arrays, about):
 
 def test_calibration_without_samples(standing):
     body = npz(image=numpy.zeros((0, 1, 8, 8), "f4"))
-    refused(standing, 422, "calibration-mismatch", "PUT", f"/v1/calibrations?model={standing.model_id}", body)
+    r = refused(standing, 422, "calibration-mismatch", "PUT", f"/v1/calibrations?model={standing.model_id}", body)
+    assert r.pointers == ["/image"]
 
 
 def test_calibration_that_does_not_fit_is_found_at_submit_too(standing):
@@ -78,6 +79,10 @@ def test_calibration_that_does_not_fit_is_found_at_submit_too(standing):
 def test_known_calibration_that_does_not_fit(standing):
     model = standing.model(ZOO / "two_inputs.onnx")
     refused(standing, 422, "calibration-mismatch", "PUT", f"/v1/calibrations?model={model}", CALIB.read_bytes())
+
+
+def test_archive_without_arrays(standing):
+    refused(standing, 422, "calibration-mismatch", "PUT", "/v1/calibrations", b"PK\5\6" + bytes(18))
 
 
 def test_calibration_for_an_unknown_model(standing):
