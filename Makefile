@@ -185,7 +185,8 @@ lint: $(BUILD)/gen/onnx.pb-c.h
 		--suppress=missingIncludeSystem --suppress=varFuncNullUB -D_GNU_SOURCE -DSEQMSED_VERSION='""' -DSEQMSED_ORT_LIBRARY='""' -I. \
 		$(wildcard core server api)
 	printf '%s\n' $(wildcard core/*.c server/*.c api/*.c) | xargs -P $(JOBS) -n 4 sh -c 'clang-tidy --quiet "$$@" -- \
-		-std=c17 $(CPPFLAGS_ALL) $(ort_cflags) -DSEQMSED_ORT_LIBRARY="\"\"" 2>/dev/null' clang-tidy
+		-std=c17 $(filter-out -DSEQMSED_VERSION%,$(CPPFLAGS_ALL)) $(ort_cflags) -DSEQMSED_VERSION="\"\"" \
+		-DSEQMSED_ORT_LIBRARY="\"\"" 2>/dev/null' clang-tidy
 
 ## install: the binary, the library and its headers under PREFIX (default /usr/local)
 install: all

@@ -43,7 +43,7 @@ static double squares(const double *v, int64_t n)
 static void add_lane(void *ctx, int lane, int thread)
 {
 	const struct exact *x = ctx;
-	double out[POSITIONS];
+	double out[POSITIONS] = {0};
 	for (int64_t first = lane * POSITIONS; first < x->p->positions; first += LANES * POSITIONS) {
 		int64_t left = x->p->positions - first, count = left < POSITIONS ? left : POSITIONS, group = -1;
 		struct patch_tile t = {0};

@@ -75,7 +75,7 @@ void gram_free(struct gram *g)
 /* Room for `need` floats: one for each thread, or one for all where all work on the same tile. */
 static int reserve(struct gram *g, int64_t need, struct err *e)
 {
-	if (g->room_len >= need)
+	if (need < 1 || g->room_len >= need)
 		return 0;
 	for (int i = 0; i < (g->large ? 1 : tiles_threads(g->tiles)); i++) {
 		free(g->room[i]);
@@ -214,17 +214,24 @@ static void add_large(struct adding *a)
 static int add_small(struct adding *a, struct err *e)
 {
 	struct gram *g = a->g;
-	struct shifts shifts = {0};
-	int rc = 0;
-	if (g->k <= SMALL && shifts_fit(a->p)) {
-		rc = shifts_init(&shifts, a->p) ? err_nomem(e, "a Gram matrix") : 0;
-		a->shifts = &shifts;
-	}
-	int64_t need = a->shifts ? shifts_room(&shifts) : patches_copies(a->p) ? g->k * POSITIONS : 0;
-	if (!rc)
-		rc = reserve(g, need, e);
-	if (!rc)
-		tiles_run(g->tiles, g->groups > 1 ? (int)g->groups : LANES, g->groups > 1 ? add_group : add_lane, a);
+	int64_t need = a->shifts ? shifts_room(a->shifts) : patches_copies(a->p) ? g->k * POSITIONS : 0;
+	if (reserve(g, need, e))
+		return -1;
+	if (g->groups > 1)
+		tiles_run(g->tiles, (int)g->groups, add_group, a);
+	else
+		tiles_run(g->tiles, LANES, add_lane, a);
+	return 0;
+}
+
+static int add_shifted(struct adding *a, struct err *e)
+{
+	struct shifts shifts;
+	if (shifts_init(&shifts, a->p))
+		return err_nomem(e, "a Gram matrix");
+	struct adding shifted = *a;
+	shifted.shifts = &shifts;
+	int rc = add_small(&shifted, e);
 	shifts_fini(&shifts);
 	return rc;
 }
@@ -233,7 +240,7 @@ int gram_add(struct gram *g, const struct patches *p, const float *x, struct err
 {
 	struct adding a = {.g = g, .p = p, .x = x};
 	if (!g->large)
-		return add_small(&a, e);
+		return g->k <= SMALL && shifts_fit(p) ? add_shifted(&a, e) : add_small(&a, e);
 	if (reserve(g, patches_copies(p) ? g->k * POSITIONS : 0, e))
 		return -1;
 	add_large(&a);

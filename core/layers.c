@@ -264,17 +264,15 @@ static bool wanted(const struct layer *l)
  * dependency nodes on the longest way to it. */
 static int find_depths(const struct onnx_model *m, struct layer *layers, int n, struct err *e)
 {
-	int *layer_of = malloc(((size_t)onnx_model_nodes(m) + 1) * sizeof *layer_of);
+	int *layer_of = calloc((size_t)onnx_model_nodes(m) + 1, sizeof *layer_of); /* its index + 1 */
 	int *after = calloc((size_t)onnx_model_values(m) + 1, sizeof *after); /* depth of what reads this value */
 	int rc = -1;
 	if (!layer_of || !after) {
 		err_nomem(e, "the layers");
 		goto out;
 	}
-	for (int i = 0; i < onnx_model_nodes(m); i++)
-		layer_of[i] = -1;
 	for (int i = 0; i < n; i++)
-		layer_of[layers[i].node] = i;
+		layer_of[layers[i].node] = i + 1;
 	for (int i = 0; i < onnx_model_nodes(m); i++) {
 		const struct onnx_node *node = onnx_model_node(m, i);
 		int depth = 0;
@@ -286,7 +284,7 @@ static int find_depths(const struct onnx_model *m, struct layer *layers, int n, 
 			depth = after[v] > depth ? after[v] : depth;
 			reads_input = reads_input || onnx_model_value(m, v)->is_input;
 		}
-		struct layer *l = layer_of[i] < 0 ? NULL : &layers[layer_of[i]];
+		struct layer *l = layer_of[i] ? &layers[layer_of[i] - 1] : NULL;
 		if (l)
 			l->depth = depth;
 		bool counts = reads_input || (l && wanted(l));

@@ -239,7 +239,8 @@ static void lay_out_nodes(struct onnx_model *m, Onnx__NodeProto **file, const st
 		n->noutputs = (int)pb->n_output;
 		n->ncaptured = w->ncap;
 		n->inputs = pool;
-		memcpy(pool, w->in, (size_t)(w->nin + w->ncap) * sizeof *pool);
+		if (w->in)
+			memcpy(pool, w->in, (size_t)(w->nin + w->ncap) * sizeof *pool);
 		pool += w->nin;
 		n->captured = pool;
 		pool += w->ncap;

@@ -168,8 +168,10 @@ static int list_nodes(const struct sheet *s, struct plan_stage *stages, struct e
 static int list_values(const struct sheet *s, struct plan_stage *stages, struct err *e)
 {
 	bool *searched = calloc((size_t)onnx_model_values(s->m) + 1, sizeof *searched);
-	int rc = searched ? 0 : err_nomem(e, "the plan");
-	for (int i = 0; i < s->nlayers && !rc; i++)
+	int rc = 0;
+	if (!searched)
+		return err_nomem(e, "the plan");
+	for (int i = 0; i < s->nlayers; i++)
 		if (layer_is_searched(s->layers, i))
 			searched[s->layers[i].x] = true;
 	for (int v = 0; v < onnx_model_values(s->m) && !rc; v++) {

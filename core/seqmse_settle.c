@@ -40,8 +40,11 @@ static int judge(const struct run *x, const struct layer_search *s, const struct
 	chunk = chunk < 1 ? 1 : chunk > n ? n : chunk;
 	double *d = calloc((size_t)(chunk * s->fan_in) + 1, sizeof *d);
 	struct exact_ask *asks = calloc((size_t)chunk + 1, sizeof *asks);
-	if (!d || !asks)
-		rc = err_nomem(e, "near-ties");
+	if (!d || !asks) {
+		free(d);
+		free(asks);
+		return err_nomem(e, "near-ties");
+	}
 	for (int64_t at = 0; at < n && !rc; at += chunk) {
 		int64_t count = n - at < chunk ? n - at : chunk;
 		for (int64_t i = 0; i < count; i++) {
@@ -64,14 +67,16 @@ int settle_doubts(const struct run *x, struct layer_search *s, int *rechecked, s
 	if (n < 0)
 		return -1;
 	struct judged *list = calloc((size_t)n + 1, sizeof *list);
-	int rc = list ? 0 : err_nomem(e, "near-ties");
-	for (int64_t i = 0; i < n && !rc; i++) {
+	if (!list) {
+		free(doubts);
+		return err_nomem(e, "near-ties");
+	}
+	for (int64_t i = 0; i < n; i++) {
 		struct layer_doubt k = doubts[i];
 		list[i] = (struct judged){k.channel, quant_candidate(s->start[k.channel], k.candidate, s->candidates, s->mode),
 		                          &s->loss[k.channel * s->candidates + k.candidate]};
 	}
-	if (!rc)
-		rc = judge(x, s, list, n, e);
+	int rc = judge(x, s, list, n, e);
 	*rechecked = (int)n;
 	free(list);
 	free(doubts);

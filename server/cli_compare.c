@@ -62,7 +62,7 @@ static const struct encoding *find(const struct list *l, const struct encoding *
 /* A tensor's name, without what would move a terminal's cursor. */
 static void print_name(const char *name)
 {
-	for (int i = 0; name[i] && i < 200; i++)
+	for (int i = 0; i < 200 && name[i]; i++)
 		(void)putchar((unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i]);
 }
 
