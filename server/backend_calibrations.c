@@ -92,51 +92,64 @@ static int describe(struct api_calibration *c, const struct json *v, struct part
 }
 
 /* Inspects and keeps a file that is not there yet. */
-static int take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, char id[API_ID + 1],
-                   bool *existing, struct err *e)
+static int take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *c,
+                   char id[API_ID + 1], bool *existing, struct err *e)
 {
-	struct api_calibration c;
 	struct params p;
 	int rc = -1;
-	memset(&c, 0, sizeof c);
 	params_init(&p);
 	int fd = part_open(part, e);
 	struct json *v = fd < 0 ? NULL : inspect(b, m, fd, &p, e);
 	params_fini(&p);
-	if (v && describe(&c, v, part, name, e) == 0 && part_sync(part, e) == 0)
-		rc = store_calibration_add(b->store, part, &c, id, existing, e);
+	if (v && describe(c, v, part, name, e) == 0 && part_sync(part, e) == 0)
+		rc = store_calibration_add(b->store, part, c, id, existing, e);
 	if (rc == 0 && m)
-		remember(b, &(struct store_fit){m->sha256, c.sha256, 0, 0, json_int(json_get(v, "fit_samples")),
+		remember(b, &(struct store_fit){m->sha256, c->sha256, 0, 0, json_int(json_get(v, "fit_samples")),
 		                                json_int(json_get(v, "fit_samples_used"))});
 	json_free(v);
-	api_calibration_fini(&c);
 	return rc;
 }
 
-static int find_or_take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, char id[API_ID + 1],
-                           bool *existing, struct err *e)
+static int find_or_take_in(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *c,
+                           char id[API_ID + 1], bool *existing, struct err *e)
 {
 	int64_t samples, used;
+	*existing = false;
 	if (store_calibration_find(b->store, part_sha256(part), id, existing, e) < 0)
 		return -1;
 	if (!*existing)
-		return take_in(b, part, name, m, id, existing, e);
+		return take_in(b, part, name, m, c, id, existing, e);
 	return m ? backend_fit(b, m, part_sha256(part), 0, 0, &samples, &used, e) : 0;
+}
+
+/* One attempt: 0, 1 (the equal set that was found is gone), or -1. *c is what was found in a new file, to be freed in any case. */
+static int try_add(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *c,
+                   struct api_calibration *out, bool *existing, struct err *e)
+{
+	char id[API_ID + 1];
+	if (find_or_take_in(b, part, name, m, c, id, existing, e) < 0)
+		return *existing && e->code == ERR_NOT_FOUND ? 1 : -1;
+	if (store_calibration_get(b->store, id, out, e) == 0)
+		return 0;
+	if (e->code != ERR_NOT_FOUND || *existing)
+		return e->code == ERR_NOT_FOUND ? 1 : -1;
+	*out = *c; /* it was kept, and somebody deleted it before we could look: this is what it was */
+	memset(c, 0, sizeof *c);
+	return 0;
 }
 
 static int add(struct backend *b, struct part *part, const char *name, const struct api_model *m, struct api_calibration *out,
                bool *existing, struct err *e)
 {
-	char id[API_ID + 1];
+	int rc = 1;
 	/* An equal set that is deleted between finding and reading it leaves this one to be the first. */
-	for (int i = 0; i < TRIES; i++) {
-		*existing = false;
-		if (find_or_take_in(b, part, name, m, id, existing, e) == 0 && store_calibration_get(b->store, id, out, e) == 0)
-			return 0;
-		if (!*existing || e->code != ERR_NOT_FOUND)
-			return -1;
+	for (int i = 0; i < TRIES && rc == 1; i++) {
+		struct api_calibration c;
+		memset(&c, 0, sizeof c);
+		rc = try_add(b, part, name, m, &c, out, existing, e);
+		api_calibration_fini(&c);
 	}
-	return -1;
+	return rc == 0 ? 0 : -1;
 }
 
 static int calibration_add(void *ctx, struct upload *u, const char *name, const char *model, struct api_calibration *out,

@@ -106,36 +106,45 @@ static int describe(struct found *f, struct part *part, const char *name, struct
 	return m->name ? id_new("mdl_", m->id, e) : err_nomem(e, "a name");
 }
 
-/* Inspects and keeps a file that is not there yet. */
-static int take_in(struct backend *b, struct part *part, const char *name, char id[API_ID + 1], bool *existing, struct err *e)
+/* Inspects and keeps a file that is not there yet; *f is what was found in it, to be freed in any case. */
+static int take_in(struct backend *b, struct part *part, const char *name, struct found *f, char id[API_ID + 1], bool *existing,
+                   struct err *e)
 {
-	struct found f;
-	memset(&f, 0, sizeof f);
-	int rc = inspect(b, part, &f, e) == 0 && describe(&f, part, name, e) == 0 && part_sync(part, e) == 0
-	                 ? store_model_add(b->store, part, &f.model, f.layers, id, existing, e)
-	                 : -1;
-	found_fini(&f);
-	return rc;
+	return inspect(b, part, f, e) == 0 && describe(f, part, name, e) == 0 && part_sync(part, e) == 0
+	               ? store_model_add(b->store, part, &f->model, f->layers, id, existing, e)
+	               : -1;
+}
+
+/* One attempt: 0, 1 (the equal model that was found is gone), or -1. */
+static int try_add(struct backend *b, struct part *part, const char *name, struct found *f, struct api_model *out, bool *existing,
+                   struct err *e)
+{
+	char id[API_ID + 1];
+	*existing = false;
+	if (store_model_find(b->store, part_sha256(part), id, existing, e) < 0)
+		return -1;
+	if (!*existing && take_in(b, part, name, f, id, existing, e) < 0)
+		return -1;
+	if (store_model_get(b->store, id, out, e) == 0)
+		return 0;
+	if (e->code != ERR_NOT_FOUND || *existing)
+		return e->code == ERR_NOT_FOUND ? 1 : -1;
+	*out = f->model; /* it was kept, and somebody deleted it before we could look: this is what it was */
+	memset(&f->model, 0, sizeof f->model);
+	return 0;
 }
 
 static int model_add(void *ctx, struct upload *u, const char *name, struct api_model *out, bool *existing, struct err *e)
 {
-	struct backend *b = ctx;
-	struct part *part = upload_part(u);
-	char id[API_ID + 1];
+	int rc = 1;
 	/* An equal model that is deleted between finding and reading it leaves this one to be the first. */
-	for (int i = 0; i < TRIES; i++) {
-		*existing = false;
-		if (store_model_find(b->store, part_sha256(part), id, existing, e) < 0)
-			return -1;
-		if (!*existing && take_in(b, part, name, id, existing, e) < 0)
-			return -1;
-		if (store_model_get(b->store, id, out, e) == 0)
-			return 0;
-		if (!*existing || e->code != ERR_NOT_FOUND)
-			return -1;
+	for (int i = 0; i < TRIES && rc == 1; i++) {
+		struct found f;
+		memset(&f, 0, sizeof f);
+		rc = try_add(ctx, upload_part(u), name, &f, out, existing, e);
+		found_fini(&f);
 	}
-	return -1;
+	return rc == 0 ? 0 : -1;
 }
 
 static struct api_file *file_named(const struct api_model *m, const char *name)
