@@ -16,11 +16,6 @@ static const struct {
 
 enum { NPROBLEMS = sizeof table / sizeof *table };
 
-int problem_status(enum problem p)
-{
-	return table[p].status;
-}
-
 static enum problem problem_named(const char *code)
 {
 	for (int i = 0; i < NPROBLEMS; i++)

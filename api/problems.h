@@ -45,8 +45,6 @@ enum problem {
 #undef X
 };
 
-int problem_status(enum problem p);
-
 /* Makes the response a problem; what was in it before is gone. */
 void problem_set(struct http_response *r, const struct http_request *q, enum problem p, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -77,11 +77,6 @@ void evidence_free(struct evidence *v)
 	free(v);
 }
 
-enum evidence_strategy evidence_strategy_of(const struct evidence *v)
-{
-	return v->strategy;
-}
-
 const char *evidence_strategy_name(const struct evidence *v)
 {
 	return v->strategy == EVIDENCE_DIRECT ? "direct" : "gram";

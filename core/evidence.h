@@ -23,7 +23,6 @@ struct evidence;
 struct evidence *evidence_new(enum evidence_strategy strategy, int64_t groups, int64_t fan_in, int64_t positions, int64_t rows,
                               struct tiles *tiles, struct err *e);
 void evidence_free(struct evidence *v);
-enum evidence_strategy evidence_strategy_of(const struct evidence *v);
 const char *evidence_strategy_name(const struct evidence *v);
 
 int evidence_add(struct evidence *v, const struct patches *p, const float *x, struct err *e);

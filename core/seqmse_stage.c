@@ -123,11 +123,10 @@ static size_t result_index(const struct seqmse_result *r, int layer)
 	return at;
 }
 
-static void fill_result(const struct run *x, int layer, const struct layer_search *s, const struct evidence *v, int rechecked,
+static void fill_result(const struct run *x, size_t at, const struct layer_search *s, const struct evidence *v, int rechecked,
                         double seconds)
 {
-	size_t at = result_index(x->r, layer);
-	const struct layer *l = &x->r->layers[layer];
+	const struct layer *l = s->layer;
 	x->r->searched[at] = (struct seqmse_layer_result){
 		.index = (int)at, .node = run_node_name(x, l), .op_type = layer_op_name(l->op), .weight = onnx_model_value(x->m, l->weight)->name,
 		.channels = (int)s->channels, .fan_in = s->fan_in, .grids = s->grids, .chosen = s->chosen, .loss = s->chosen_loss,
@@ -176,7 +175,7 @@ static int search_layer(struct run *x, int layer, struct evidence *v, struct err
 	if (settle_expected(x, s, &want, e) || (want && settle_compare(x, s, want, e)) || replace_weight(x, s, want ? want->grids : s->grids, e))
 		return -1;
 	slim(s);
-	fill_result(x, layer, s, v, rechecked, run_now() - t);
+	fill_result(x, at, s, v, rechecked, run_now() - t);
 	stats->seconds_search += t2 - t;
 	x->done++;
 	if (x->hooks.layer)

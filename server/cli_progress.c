@@ -1,11 +1,11 @@
 #include "cli_progress.h"
 
 #include "core/json.h"
+#include "server/clock.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
@@ -18,9 +18,7 @@ static void on_signal(int sig)
 
 static double now(void)
 {
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+	return (double)clock_steady_ms() / 1000;
 }
 
 void cli_progress_init(struct cli_progress *p, bool json, bool quiet)
@@ -153,4 +151,21 @@ void cli_progress_end(struct cli_progress *p)
 	if (p->line)
 		(void)fputs("\r\033[K", stderr);
 	p->line = false;
+}
+
+void cli_progress_result(const struct cli_progress *p, const struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	if (!p->json)
+		return;
+	json_out_init(&w, &b, 0);
+	json_out_object(&w, NULL);
+	json_out_string(&w, "event", e->code ? "error" : "done");
+	if (e->code) {
+		json_out_string(&w, "code", err_name(e->code));
+		json_out_string(&w, "detail", e->msg);
+	}
+	json_out_end_object(&w);
+	event(&b);
 }

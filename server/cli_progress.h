@@ -21,5 +21,7 @@ void cli_progress_init(struct cli_progress *p, bool json, bool quiet);
 struct seqmse_hooks cli_progress_hooks(struct cli_progress *p);
 /* Wipes the line. */
 void cli_progress_end(struct cli_progress *p);
+/* The last event: "done", or "error" where e holds one. */
+void cli_progress_result(const struct cli_progress *p, const struct err *e);
 
 #endif

@@ -129,24 +129,6 @@ static int write_outputs(const struct quantize *q, const struct seqmse_result *r
 	return rc;
 }
 
-static void json_end(const struct err *e)
-{
-	struct buf b = BUF_INIT;
-	struct json_out w;
-	json_out_init(&w, &b, 0);
-	json_out_object(&w, NULL);
-	json_out_string(&w, "event", e->code ? "error" : "done");
-	if (e->code) {
-		json_out_string(&w, "code", err_name(e->code));
-		json_out_string(&w, "detail", e->msg);
-	}
-	json_out_end_object(&w);
-	buf_str(&b, "\n");
-	if (!buf_failed(&b))
-		(void)fwrite(b.data, 1, b.len, stdout);
-	buf_fini(&b);
-}
-
 /* Says which file an error of the search is about, unless it says so itself. */
 static void name_file(const struct quantize *q, struct err *e)
 {
@@ -184,8 +166,7 @@ out:
 	seqmse_result_free(r);
 	npz_free(data);
 	onnx_model_free(m);
-	if (q->json)
-		json_end(e);
+	cli_progress_result(&progress, e);
 	return rc;
 }
 

@@ -212,13 +212,6 @@ const char *db_text(struct db_rows *r, int column)
 	return (const char *)sqlite3_column_text(r->s, column);
 }
 
-const void *db_blob(struct db_rows *r, int column, size_t *len)
-{
-	const void *p = sqlite3_column_blob(r->s, column);
-	*len = (size_t)sqlite3_column_bytes(r->s, column);
-	return p;
-}
-
 int db_text_dup(struct db_rows *r, int column, char **out, struct err *e)
 {
 	const char *s = db_text(r, column);

@@ -48,7 +48,6 @@ bool db_is_null(struct db_rows *r, int column);
 int64_t db_int(struct db_rows *r, int column);
 double db_real(struct db_rows *r, int column);
 const char *db_text(struct db_rows *r, int column);              /* NULL for null; lives until the next db_next() */
-const void *db_blob(struct db_rows *r, int column, size_t *len); /* likewise */
 /* A copy of a text, to be freed; null gives NULL and 0. */
 int db_text_dup(struct db_rows *r, int column, char **out, struct err *e);
 /* Copies a text of at most size-1 bytes into out; null gives "". */

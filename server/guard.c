@@ -40,7 +40,8 @@ static bool check_framing(const struct http_request *q, struct http_response *r)
 	return ok;
 }
 
-bool guard_is_loopback(const char *authority)
+/* Whether a Host or Origin authority ("localhost:8080", "[::1]", "127.0.0.1") names the loopback. */
+static bool is_loopback(const char *authority)
 {
 	char host[64];
 	struct in_addr v4;
@@ -65,12 +66,12 @@ static bool check_origin(const struct http_request *q, bool http_1_1, struct htt
 		problem_set(r, q, PROBLEM_BAD_REQUEST, "a request needs exactly one Host header");
 		return false;
 	}
-	if (host && !guard_is_loopback(host)) {
+	if (host && !is_loopback(host)) {
 		problem_set(r, q, PROBLEM_FORBIDDEN, "this server answers to loopback names only, not to %.100s", host);
 		return false;
 	}
 	const char *scheme_end = origin ? strstr(origin, "://") : NULL;
-	if (origin && !(scheme_end && guard_is_loopback(scheme_end + 3))) {
+	if (origin && !(scheme_end && is_loopback(scheme_end + 3))) {
 		problem_set(r, q, PROBLEM_FORBIDDEN, "requests of pages from elsewhere are not answered");
 		return false;
 	}

@@ -12,9 +12,6 @@
 /* True: the head may pass. False: *r is the problem. */
 bool guard_head(const struct config *c, const struct http_request *q, bool http_1_1, struct http_response *r);
 
-/* Whether a Host or Origin authority ("localhost:8080", "[::1]", "127.0.0.1") names the loopback. */
-bool guard_is_loopback(const char *authority);
-
 /* The length that the head announces: -1 none, -2 unknown (chunked). Call after guard_head(). */
 int64_t guard_body_length(const struct http_request *q);
 

@@ -82,11 +82,6 @@ bool upload_too_large(const struct upload *u)
 	return u->seen > u->limit;
 }
 
-bool upload_failed(const struct upload *u)
-{
-	return !u->part;
-}
-
 int upload_end(struct upload *u, struct err *e)
 {
 	if (!u->part) {

@@ -18,7 +18,6 @@ struct upload *upload_new(struct blobs *b, int64_t limit, const char *digest, st
 /* After the limit was passed, or a write failed, further bytes are counted but not kept; upload_end() tells. */
 void upload_add(struct upload *u, const void *data, size_t len);
 bool upload_too_large(const struct upload *u);
-bool upload_failed(const struct upload *u);
 /* The body is whole. */
 int upload_end(struct upload *u, struct err *e);
 struct part *upload_part(struct upload *u);
