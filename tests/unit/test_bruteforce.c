@@ -189,6 +189,33 @@ static void mnist_resnet_is_searched_like_brute_force(void **state)
 	check_shared("models/mnist_resnet/model.onnx", "models/mnist_resnet/calib.npz", 16);
 }
 
+/* ---- ties ---- */
+
+/* Half of the channels of the model's first layer see zeros only: no candidate does any harm, and the first one is taken. */
+static void ties_go_to_the_smallest_range(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	struct params p;
+	params_init(&p);
+	struct onnx_model *m = onnx_model_open("tests/data/zoo/silent_input.onnx", &e);
+	struct npz *z = npz_open("tests/data/zoo/silent_input.npz", &e);
+	struct seqmse_result *r = m && z ? seqmse_run(m, z, &p, NULL, &e) : NULL;
+	if (!r)
+		fail_msg("%s", e.msg);
+	const struct seqmse_layer_result *l = seqmse_layer(r, 0);
+	assert_int_equal(l->channels, 6);
+	for (int c = 0; c < 6; c++) {
+		assert_int_equal(l->chosen[c] == 0, c >= 3);
+		assert_int_equal(l->loss[c] == 0, c >= 3);
+		assert_int_equal(l->rechecked, 0);
+	}
+	seqmse_result_free(r);
+	npz_free(z);
+	onnx_model_free(m);
+	params_fini(&p);
+}
+
 /* ---- the same whatever the threads, the memory and the repetition ---- */
 
 static struct seqmse_result *run_sample(struct onnx_model **m, int64_t threads, int64_t memory)
@@ -263,6 +290,7 @@ int main(void)
 		cmocka_unit_test(the_sample_is_searched_like_brute_force),
 		cmocka_unit_test(digits_cnn_is_searched_like_brute_force),
 		cmocka_unit_test(mnist_resnet_is_searched_like_brute_force),
+		cmocka_unit_test(ties_go_to_the_smallest_range),
 		cmocka_unit_test(results_do_not_depend_on_threads_or_memory),
 		cmocka_unit_test(a_canceled_run_ends_with_its_error),
 	};
