@@ -10,14 +10,26 @@ void api_model_fini(struct api_model *m)
 		free(m->files[i].name);
 	free(m->files);
 	free(m->name);
+	free(m->labels);
+	free(m->owner);
 	free(m->inputs);
 	free(m->outputs);
 	memset(m, 0, sizeof *m);
 }
 
+void api_upload_fini(struct api_upload *u)
+{
+	free(u->name);
+	free(u->owner);
+	free(u->model);
+	memset(u, 0, sizeof *u);
+}
+
 void api_calibration_fini(struct api_calibration *c)
 {
 	free(c->name);
+	free(c->labels);
+	free(c->owner);
 	free(c->arrays);
 	memset(c, 0, sizeof *c);
 }
@@ -37,6 +49,7 @@ void api_job_fini(struct api_job *j)
 	free(j->artifacts);
 	free(j->name);
 	free(j->labels);
+	free(j->owner);
 	free(j->params);
 	free(j->phase);
 	free(j->current);
@@ -52,6 +65,8 @@ void api_layer_fini(struct api_layer *l)
 	free(l->weight);
 	free(l->strategy);
 	free(l->chosen);
+	free(l->settings);
+	free(l->curve);
 	memset(l, 0, sizeof *l);
 }
 
@@ -60,6 +75,12 @@ void api_event_fini(struct api_event *v)
 	free(v->event);
 	free(v->data);
 	memset(v, 0, sizeof *v);
+}
+
+void api_log_fini(struct api_log *l)
+{
+	free(l->text);
+	memset(l, 0, sizeof *l);
 }
 
 void api_blob_fini(struct api_blob *b)
@@ -78,6 +99,14 @@ void api_queue_fini(struct api_queue *q)
 	memset(q, 0, sizeof *q);
 }
 
+void api_preview_fini(struct api_preview *p)
+{
+	free(p->params);
+	free(p->layers);
+	free(p->estimate);
+	memset(p, 0, sizeof *p);
+}
+
 #define LIST_FREE(function, type, fini)                                                                 \
 	void function(type *list, size_t n) /* NOLINT(bugprone-macro-parentheses): a type takes none */ \
 	{                                                                                               \
@@ -91,6 +120,7 @@ LIST_FREE(api_calibrations_free, struct api_calibration, api_calibration_fini)
 LIST_FREE(api_jobs_free, struct api_job, api_job_fini)
 LIST_FREE(api_layers_free, struct api_layer, api_layer_fini)
 LIST_FREE(api_events_free, struct api_event, api_event_fini)
+LIST_FREE(api_logs_free, struct api_log, api_log_fini)
 
 bool api_is_plain_path(const char *name)
 {

@@ -1,7 +1,7 @@
 #include "api/download.h"
 
 #include "api/problems.h"
-#include "core/sha256.h"
+#include "core/base/sha256.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -58,7 +58,7 @@ static void digest_text(const char *hex, char out[45])
 }
 
 /* filename for old clients in plain ASCII, filename* for all others (RFC 6266). */
-static void set_disposition(struct http_response *r, const char *name)
+static void set_disposition(struct http_response *r, const char *how, const char *name)
 {
 	struct buf plain = BUF_INIT, encoded = BUF_INIT;
 	for (const unsigned char *s = (const unsigned char *)name; *s; s++) {
@@ -66,8 +66,10 @@ static void set_disposition(struct http_response *r, const char *name)
 		buf_printf(&plain, "%c", safe ? *s : '_');
 		buf_printf(&encoded, safe ? "%c" : "%%%02X", *s);
 	}
-	if (!buf_failed(&plain) && !buf_failed(&encoded) && plain.data)
-		http_set(r, "Content-Disposition", "attachment; filename=\"%s\"; filename*=UTF-8''%s", plain.data, encoded.data);
+	if (buf_failed(&plain) || buf_failed(&encoded))
+		r->failed = true;
+	else if (plain.data)
+		http_set(r, "Content-Disposition", "%s; filename=\"%s\"; filename*=UTF-8''%s", how, plain.data, encoded.data);
 	buf_fini(&plain);
 	buf_fini(&encoded);
 }
@@ -127,8 +129,20 @@ static void set_tags(struct http_response *r, const char *sha256)
 	http_set(r, "Cache-Control", "private, no-cache");
 }
 
+/* A page of ours (a report) may be looked at where it is; but names out of models are in it, and whoever finds a way to make them
+ * markup shall find nothing that it could do: no script, no request, and an origin of its own. */
+static void set_page_policy(struct http_response *r)
+{
+	http_set(r, "Content-Security-Policy", "%s",
+	         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+	         "sandbox");
+	http_set(r, "Referrer-Policy", "no-referrer");
+	http_set(r, "Cross-Origin-Resource-Policy", "same-origin");
+}
+
 static void set_headers(struct http_response *r, const struct api_blob *b, const char *fallback)
 {
+	bool page = b->media_type && strcmp(b->media_type, "text/html") == 0;
 	char digest[45];
 	digest_text(b->sha256, digest);
 	set_tags(r, b->sha256);
@@ -136,7 +150,9 @@ static void set_headers(struct http_response *r, const struct api_blob *b, const
 	http_set(r, "Accept-Ranges", "bytes");
 	http_set(r, "Content-Type", "%s", b->media_type ? b->media_type : "application/octet-stream");
 	http_set(r, "X-Content-Type-Options", "nosniff");
-	set_disposition(r, b->name && b->name[0] ? b->name : fallback);
+	if (page)
+		set_page_policy(r);
+	set_disposition(r, page ? "inline" : "attachment", b->name && b->name[0] ? b->name : fallback);
 }
 
 void download(struct http_response *r, const struct http_request *q, struct api_blob *b, const char *fallback)
@@ -169,15 +185,53 @@ void download(struct http_response *r, const struct http_request *q, struct api_
 	b->fd = -1;
 }
 
+void download_mark(struct http_response *r)
+{
+	char tag[SHA256_HEX + 1];
+	struct err ignored = ERR_INIT;
+	if (r->status != 200)
+		return;
+	if (sha256_of(r->body.data, r->body.len, tag, &ignored) == 0)
+		set_tags(r, tag);
+	else
+		r->failed = true;
+}
+
+static int has_tag(const char *list, const struct buf *body, bool *has, struct err *e)
+{
+	char tag[SHA256_HEX + 1];
+	if (buf_failed(body))
+		return err_nomem(e, "an object's ETag");
+	if (sha256_of(body->data, body->len, tag, e) < 0)
+		return -1;
+	*has = list_has(list, tag, false);
+	return 0;
+}
+
+int download_check(const struct api_change *c, const void *object, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	bool has = false;
+	json_out_init(&w, &b, 0);
+	c->write(&w, object);
+	buf_str(&b, "\n");
+	int rc = has_tag(c->must, &b, &has, e);
+	buf_fini(&b);
+	return rc == 0 && !has ? err_set(e, ERR_PRECONDITION, "the %s has changed: its ETag is not one of If-Match", c->kind) : rc;
+}
+
 void download_tag(struct http_response *r, const struct http_request *q)
 {
 	char tag[SHA256_HEX + 1];
 	struct err ignored = ERR_INIT;
-	if (r->status != 200 || sha256_of(r->body.data, r->body.len, tag, &ignored) < 0)
+	if (r->status != 200)
 		return;
-	bool same = not_modified(q, tag);
+	bool failed = sha256_of(r->body.data, r->body.len, tag, &ignored) < 0, same = !failed && not_modified(q, tag);
 	if (same)
 		http_response_fini(r);
-	set_tags(r, tag);
+	if (!failed)
+		set_tags(r, tag);
+	r->failed |= failed;
 	r->status = same ? 304 : 200;
 }

@@ -13,5 +13,9 @@ void download(struct http_response *r, const struct http_request *q, struct api_
 /* For answers that are no files: sets the strong ETag of the body that is there, and makes the response 304 when the client
  * has it. */
 void download_tag(struct http_response *r, const struct http_request *q);
+/* Only sets it: for the answer to a change. */
+void download_mark(struct http_response *r);
+/* ERR_PRECONDITION unless c->must has the object's tag: that of the answer to GET. */
+int download_check(const struct api_change *c, const void *object, struct err *e);
 
 #endif

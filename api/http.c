@@ -9,7 +9,7 @@
 
 enum http_method http_method_of(const char *name)
 {
-	static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE"};
+	static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(name, names[i]) == 0)
 			return (enum http_method)i;
@@ -83,6 +83,8 @@ static int parse_path(struct http_request *q, const char *at, const char *end, s
 {
 	if (at == end || *at != '/')
 		return err_set(e, ERR_BAD_PARAM, "the request target does not begin with /");
+	if (at + 1 == end)
+		return 0; /* "/" has no segments */
 	while (at < end) {
 		const char *next = memchr(at + 1, '/', (size_t)(end - at - 1));
 		if (!next)
@@ -198,6 +200,12 @@ void http_response_fini(struct http_response *r)
 	http_response_init(r);
 }
 
+void http_response_settle(struct http_response *r)
+{
+	if (r->failed || buf_failed(&r->body))
+		http_response_fini(r);
+}
+
 void http_set(struct http_response *r, const char *name, const char *fmt, ...)
 {
 	struct http_field f = {strdup(name), NULL};
@@ -212,7 +220,7 @@ void http_set(struct http_response *r, const char *name, const char *fmt, ...)
 	if (!f.value || i == HTTP_MAX_HEADERS) {
 		free(f.name);
 		free(f.value);
-		http_response_fini(r);
+		r->failed = true;
 		return;
 	}
 	if (i == r->nheaders)
@@ -228,4 +236,10 @@ const char *http_get(const struct http_response *r, const char *name)
 		if (strcasecmp(r->headers[i].name, name) == 0)
 			return r->headers[i].value;
 	return NULL;
+}
+
+bool http_has_body(const struct http_request *q)
+{
+	const char *length = http_header(q, "Content-Length");
+	return length ? strspn(length, "0") != strlen(length) : http_header(q, "Transfer-Encoding") != NULL;
 }

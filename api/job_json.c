@@ -26,6 +26,21 @@ static void inputs_json(struct json_out *w, const struct api_job *j)
 	json_out_end_object(w);
 }
 
+/* The engine's settings, and the job's own. */
+static void params_json(struct json_out *w, const struct api_job *j)
+{
+	struct err e = ERR_INIT;
+	struct json *v = j->params ? json_parse(j->params, strlen(j->params), &e) : NULL;
+	if (e.code == ERR_MEMORY)
+		buf_fail(w->to);
+	json_out_object(w, "params");
+	for (void *it = json_first(v); it; it = json_next(v, it))
+		json_out_value(w, json_key(it), json_value(it));
+	json_out_integer(w, "deadline_seconds", j->deadline_seconds);
+	json_out_end_object(w);
+	json_free(v);
+}
+
 /* What is left at the pace of this attempt so far; nothing in its first moments. */
 static void eta_json(struct json_out *w, const struct api_job *j)
 {
@@ -36,9 +51,9 @@ static void eta_json(struct json_out *w, const struct api_job *j)
 		json_out_integer(w, "eta_seconds", (int64_t)(elapsed * (1 - j->fraction) / j->fraction + 0.5));
 }
 
-static void progress_json(struct json_out *w, const struct api_job *j)
+void job_progress_json(struct json_out *w, const char *key, const struct api_job *j)
 {
-	json_out_object(w, "progress");
+	json_out_object(w, key);
 	json_out_string(w, "phase", j->phase);
 	json_out_integer(w, "layers_done", j->layers_done);
 	json_out_integer(w, "layers_total", j->layers_total);
@@ -108,19 +123,24 @@ void job_json(struct json_out *w, const struct api_job *j)
 	json_out_string(w, "id", j->id);
 	json_out_string(w, "name", j->name);
 	reply_stored(w, "labels", j->labels);
+	json_out_string(w, "owner", j->owner);
+	json_out_string(w, "visibility", j->visibility);
 	json_out_string(w, "status", j->status);
 	json_out_integer(w, "attempt", j->attempt);
+	json_out_integer(w, "priority", j->priority);
 	if (j->queue_position)
 		json_out_integer(w, "queue_position", j->queue_position);
 	else
 		json_out_null(w, "queue_position");
 	inputs_json(w, j);
-	reply_stored(w, "params", j->params);
-	progress_json(w, j);
+	params_json(w, j);
+	job_progress_json(w, "progress", j);
 	usage_json(w, j);
 	warnings_json(w, j);
 	problem_of_job(w, "error", j->error_code, j->error_detail);
 	result_json(w, j);
+	json_out_string(w, "reused_from", j->reused_from[0] ? j->reused_from : NULL);
+	json_out_string(w, "retry_of", j->retry_of[0] ? j->retry_of : NULL);
 	when_json(w, "created_at", j->created_at);
 	when_json(w, "started_at", j->started_at);
 	when_json(w, "finished_at", j->finished_at);

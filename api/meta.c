@@ -2,6 +2,7 @@
 #include "api/problems.h"
 #include "api/replies.h"
 #include "api/when.h"
+#include "core/workflow/params.h"
 
 #include <string.h>
 
@@ -10,8 +11,7 @@ HANDLER(meta_queue)
 	struct api_queue x;
 	struct err e = ERR_INIT;
 	struct json_out w;
-	int64_t position = 0;
-	if (a->backend.queue(a->backend.ctx, &x, &e) < 0) {
+	if (a->backend.queue(a->backend.ctx, &q->who, &x, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -25,8 +25,8 @@ HANDLER(meta_queue)
 		json_out_object(&w, NULL);
 		json_out_string(&w, "id", x.jobs[i].id);
 		json_out_string(&w, "status", x.jobs[i].status);
-		if (strcmp(x.jobs[i].status, "queued") == 0)
-			json_out_integer(&w, "position", ++position);
+		if (x.jobs[i].position)
+			json_out_integer(&w, "position", x.jobs[i].position);
 		else
 			json_out_null(&w, "position");
 		when_json(&w, "created_at", x.jobs[i].created_at);
@@ -56,8 +56,21 @@ HANDLER(meta_server)
 	for (size_t i = 0; i < s.nlimits; i++)
 		json_out_integer(&w, s.limits[i].name, s.limits[i].value);
 	json_out_end_object(&w);
+	params_table_to_json(&w, "params");
 	json_out_end_object(&w);
 	reply_end(r, q, 200);
+}
+
+HANDLER(meta_metrics)
+{
+	struct err e = ERR_INIT;
+	if (a->backend.metrics(a->backend.ctx, &r->body, &e) < 0 || buf_failed(&r->body)) {
+		problem_of(r, q, &e, NULL);
+		return;
+	}
+	r->status = 200;
+	http_set(r, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	http_set(r, "Cache-Control", "no-store");
 }
 
 HANDLER(meta_live)
@@ -95,4 +108,9 @@ HANDLER(meta_ready)
 	}
 	json_out_end_object(&w);
 	reply_end(r, q, ok ? 200 : 503);
+}
+
+HANDLER(meta_health)
+{
+	meta_ready(a, q, r);
 }

@@ -1,5 +1,7 @@
 #include "api/download.h"
 #include "api/handlers.h"
+#include "api/members.h"
+#include "api/once.h"
 #include "api/problems.h"
 #include "api/replies.h"
 #include "api/when.h"
@@ -49,6 +51,9 @@ static void model_json(struct json_out *w, const struct api_model *m, const bool
 	json_out_object(w, NULL);
 	json_out_string(w, "id", m->id);
 	json_out_string(w, "name", m->name);
+	reply_stored(w, "labels", m->labels);
+	json_out_string(w, "owner", m->owner);
+	json_out_string(w, "visibility", m->visibility);
 	json_out_string(w, "status", m->digest[0] ? "complete" : "incomplete");
 	json_out_string(w, "sha256", m->sha256);
 	json_out_string(w, "digest", m->digest[0] ? m->digest : NULL);
@@ -82,24 +87,26 @@ static void reply_stored_model(struct http_request *q, struct http_response *r, 
 
 HANDLER(models_check)
 {
-	const char *name;
+	struct api_change first;
 	(void)a;
-	(void)reply_name(q, r, &name);
+	(void)members_query(&first, q, r);
 }
 
 HANDLER(models_add)
 {
 	struct api_model m;
 	struct err e = ERR_INIT;
-	const char *name;
+	struct api_change first;
+	struct api_once once;
 	bool existing;
-	if (!reply_name(q, r, &name))
+	if (!members_query(&first, q, r) || !once_read(&once, q, r))
 		return;
-	if (a->backend.model_add(a->backend.ctx, q->upload, name, &m, &existing, &e) < 0) {
+	if (a->backend.model_add(a->backend.ctx, &q->who, q->upload, &first, &once, &m, &existing, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
 	reply_stored_model(q, r, &m, existing);
+	once_mark(&once, r);
 	api_model_fini(&m);
 }
 
@@ -119,7 +126,7 @@ HANDLER(models_file_check)
 		problem_set(r, q, PROBLEM_BAD_PARAM, "the file's name must be a plain relative one");
 		return;
 	}
-	if (a->backend.model_get(a->backend.ctx, q->args[0], &m, &e) < 0) {
+	if (a->backend.model_get(a->backend.ctx, &q->who, q->args[0], &m, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -133,7 +140,7 @@ HANDLER(models_file_add)
 	struct api_model m;
 	struct err e = ERR_INIT;
 	bool existing;
-	if (a->backend.model_file_add(a->backend.ctx, q->args[0], q->rest, q->upload, &m, &existing, &e) < 0) {
+	if (a->backend.model_file_add(a->backend.ctx, &q->who, q->args[0], q->rest, q->upload, &m, &existing, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -150,7 +157,7 @@ HANDLER(models_list)
 	size_t n;
 	if (!reply_page(q, r, &page))
 		return;
-	if (a->backend.model_list(a->backend.ctx, &page, &m, &n, &e) < 0) {
+	if (a->backend.model_list(a->backend.ctx, &q->who, &page, &m, &n, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -169,7 +176,7 @@ HANDLER(models_get)
 	struct api_model m;
 	struct err e = ERR_INIT;
 	struct json_out w;
-	if (a->backend.model_get(a->backend.ctx, q->args[0], &m, &e) < 0) {
+	if (a->backend.model_get(a->backend.ctx, &q->who, q->args[0], &m, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -183,7 +190,7 @@ HANDLER(models_get)
 HANDLER(models_delete)
 {
 	struct err e = ERR_INIT;
-	if (a->backend.model_delete(a->backend.ctx, q->args[0], &e) < 0)
+	if (a->backend.model_delete(a->backend.ctx, &q->who, q->args[0], &e) < 0)
 		problem_of(r, q, &e, NULL);
 	else
 		reply_empty(r, 204);
@@ -194,7 +201,7 @@ HANDLER(models_layers)
 	struct err e = ERR_INIT;
 	struct json_out w;
 	char *layers;
-	if (a->backend.model_layers(a->backend.ctx, q->args[0], &layers, &e) < 0) {
+	if (a->backend.model_layers(a->backend.ctx, &q->who, q->args[0], &layers, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -210,10 +217,41 @@ HANDLER(models_content)
 {
 	struct api_blob b;
 	struct err e = ERR_INIT;
-	if (a->backend.model_open(a->backend.ctx, q->args[0], &b, &e) < 0) {
+	if (a->backend.model_open(a->backend.ctx, &q->who, q->args[0], &b, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
 	download(r, q, &b, "model.onnx");
 	api_blob_fini(&b);
+}
+
+/* What GET answers. */
+static void write_object(struct json_out *w, const void *object)
+{
+	model_json(w, object, NULL);
+}
+
+HANDLER(models_change)
+{
+	struct members m = {.labels = BUF_INIT};
+	struct api_change change;
+	struct api_model x;
+	struct err e = ERR_INIT;
+	struct json *v = members_change(&m, &change, false, q, r);
+	if (!v)
+		return;
+	change.kind = "model";
+	change.write = write_object;
+	if (a->backend.model_change(a->backend.ctx, &q->who, q->args[0], &change, &x, &e) < 0) {
+		problem_of(r, q, &e, NULL);
+	} else {
+		struct json_out w;
+		reply_begin(r, &w);
+		model_json(&w, &x, NULL);
+		reply_end(r, q, 200);
+		download_mark(r);
+		api_model_fini(&x);
+	}
+	members_fini(&m);
+	json_free(v);
 }

@@ -6,37 +6,45 @@
  */
 
 #include "api/http.h"
-#include "core/err.h"
-#include "core/json.h"
+#include "core/base/err.h"
+#include "core/base/json.h"
 
 /* X(symbol, status, "code", "title") */
-#define PROBLEMS(X)                                                                           \
-	X(PROBLEM_BAD_REQUEST, 400, "bad-request", "The request is not valid HTTP")           \
-	X(PROBLEM_FORBIDDEN, 403, "forbidden", "The request is not allowed")                  \
-	X(PROBLEM_NOT_FOUND, 404, "not-found", "There is no such resource")                   \
-	X(PROBLEM_METHOD, 405, "method-not-allowed", "The resource does not know the method") \
-	X(PROBLEM_BAD_STATE, 409, "bad-state", "The resource's state does not allow it")      \
-	X(PROBLEM_IN_USE, 409, "in-use", "The resource is still needed")                      \
-	X(PROBLEM_NOT_FINISHED, 409, "job-not-finished", "The job has no result yet")         \
-	X(PROBLEM_PRECONDITION, 412, "precondition-failed", "A precondition does not hold")   \
-	X(PROBLEM_TOO_LARGE, 413, "too-large", "The request body is too large")               \
-	X(PROBLEM_URI, 414, "uri-too-long", "The request target is too long")                 \
-	X(PROBLEM_MEDIA, 415, "unsupported-media", "The request body has the wrong type")     \
-	X(PROBLEM_RANGE, 416, "bad-range", "The range lies outside the resource")             \
-	X(PROBLEM_UNKNOWN_FIELD, 422, "unknown-field", "A field is not known")                \
-	X(PROBLEM_BAD_PARAM, 422, "bad-param", "A value is not valid")                        \
-	X(PROBLEM_NOT_ONNX, 422, "not-an-onnx", "The file is not an ONNX model")              \
-	X(PROBLEM_GRAPH, 422, "unsupported-graph", "The model cannot be searched")            \
-	X(PROBLEM_CALIBRATION, 422, "calibration-mismatch", "The calibration does not fit")   \
-	X(PROBLEM_NON_FINITE, 422, "non-finite-activation", "NaN or infinity in the data")    \
-	X(PROBLEM_HEADERS, 431, "headers-too-large", "The request headers are too large")     \
-	X(PROBLEM_CRASHED, 500, "worker-crashed", "The engine died")                          \
-	X(PROBLEM_MEMORY, 500, "out-of-memory-budget", "There is not enough memory")          \
-	X(PROBLEM_ORT, 500, "ort-error", "ONNX Runtime failed")                               \
-	X(PROBLEM_INTERNAL, 500, "internal", "The server failed")                             \
-	X(PROBLEM_QUEUE_FULL, 503, "queue-full", "Too many jobs are waiting")                 \
-	X(PROBLEM_BUSY, 503, "busy", "The database is in use by another program")             \
-	X(PROBLEM_DRAINING, 503, "draining", "The server is ending")                          \
+#define PROBLEMS(X)                                                                                  \
+	X(PROBLEM_BAD_REQUEST, 400, "bad-request", "The request is not valid HTTP")                  \
+	X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "A key is needed")                              \
+	X(PROBLEM_FORBIDDEN, 403, "forbidden", "The request is not allowed")                         \
+	X(PROBLEM_NOT_FOUND, 404, "not-found", "There is no such resource")                          \
+	X(PROBLEM_METHOD, 405, "method-not-allowed", "The resource does not know the method")        \
+	X(PROBLEM_BAD_STATE, 409, "bad-state", "The resource's state does not allow it")             \
+	X(PROBLEM_IN_USE, 409, "in-use", "The resource is still needed")                             \
+	X(PROBLEM_NOT_FINISHED, 409, "job-not-finished", "The job has no result yet")                \
+	X(PROBLEM_OFFSET, 409, "offset-mismatch", "The upload goes on elsewhere")                    \
+	X(PROBLEM_GONE, 410, "gone", "The resource was deleted")                                     \
+	X(PROBLEM_PRECONDITION, 412, "precondition-failed", "A precondition does not hold")          \
+	X(PROBLEM_TOO_LARGE, 413, "too-large", "The request body is too large")                      \
+	X(PROBLEM_URI, 414, "uri-too-long", "The request target is too long")                        \
+	X(PROBLEM_MEDIA, 415, "unsupported-media", "The request body has the wrong type")            \
+	X(PROBLEM_RANGE, 416, "bad-range", "The range lies outside the resource")                    \
+	X(PROBLEM_UNKNOWN_FIELD, 422, "unknown-field", "A field is not known")                       \
+	X(PROBLEM_BAD_PARAM, 422, "bad-param", "A value is not valid")                               \
+	X(PROBLEM_REUSE, 422, "idempotency-reuse", "The idempotency key is in use")                  \
+	X(PROBLEM_NOT_ONNX, 422, "not-an-onnx", "The file is not an ONNX model")                     \
+	X(PROBLEM_GRAPH, 422, "unsupported-graph", "The model cannot be searched")                   \
+	X(PROBLEM_CALIBRATION, 422, "calibration-mismatch", "The calibration does not fit")          \
+	X(PROBLEM_NON_FINITE, 422, "non-finite-activation", "NaN or infinity in the data")           \
+	X(PROBLEM_CHECKSUM, 460, "checksum-mismatch", "The bytes are not those that were announced") \
+	X(PROBLEM_LOCKED, 423, "locked", "The resource is in use")                                   \
+	X(PROBLEM_RATE, 429, "rate-limited", "Too many requests")                                    \
+	X(PROBLEM_HEADERS, 431, "headers-too-large", "The request headers are too large")            \
+	X(PROBLEM_CRASHED, 500, "worker-crashed", "The engine died")                                 \
+	X(PROBLEM_MEMORY, 500, "out-of-memory-budget", "There is not enough memory")                 \
+	X(PROBLEM_ORT, 500, "ort-error", "ONNX Runtime failed")                                      \
+	X(PROBLEM_DEADLINE, 500, "deadline-exceeded", "The job took longer than it may")             \
+	X(PROBLEM_INTERNAL, 500, "internal", "The server failed")                                    \
+	X(PROBLEM_QUEUE_FULL, 503, "queue-full", "Too many jobs are waiting")                        \
+	X(PROBLEM_BUSY, 503, "busy", "The database is in use by another program")                    \
+	X(PROBLEM_DRAINING, 503, "draining", "The server is ending")                                 \
 	X(PROBLEM_DISK_FULL, 507, "disk-full", "There is no space left")
 
 enum problem {

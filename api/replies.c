@@ -55,6 +55,13 @@ bool reply_integer(const struct http_request *q, struct http_response *r, const 
 	return false;
 }
 
+/* "mdl_", "cal_" or "job_", and 32 hexadecimal digits. */
+static bool is_id(const char *text)
+{
+	bool prefix = strncmp(text, "mdl_", 4) == 0 || strncmp(text, "cal_", 4) == 0 || strncmp(text, "job_", 4) == 0;
+	return prefix && strlen(text) == API_ID && strspn(text + 4, "0123456789abcdef") == API_ID - 4;
+}
+
 bool reply_page(const struct http_request *q, struct http_response *r, struct api_page *page)
 {
 	const char *after = http_query(q, "after");
@@ -62,7 +69,7 @@ bool reply_page(const struct http_request *q, struct http_response *r, struct ap
 	if (!reply_integer(q, r, "limit", 1, MAX_PAGE, DEFAULT_PAGE, &page->limit))
 		return false;
 	page->limit++;
-	if (after && (strlen(after) > API_ID || after[0] == '\0')) {
+	if (after && !is_id(after)) {
 		problem_at(r, q, PROBLEM_BAD_PARAM, "?after", "after must be an id, as next gives it");
 		return false;
 	}
@@ -76,17 +83,31 @@ size_t reply_page_count(const struct api_page *page, size_t n)
 	return n < (size_t)page->limit ? n : (size_t)page->limit - 1;
 }
 
+/* A text as a part of a target. */
+static void put_escaped(struct buf *b, const char *text)
+{
+	for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+		bool plain = (*s >= '0' && *s <= '9') || (*s >= 'A' && *s <= 'Z') || (*s >= 'a' && *s <= 'z') || strchr("._-~", *s);
+		buf_printf(b, plain ? "%c" : "%%%02X", *s);
+	}
+}
+
 /* The path and the other parameters of the request again, with another ?after. */
 static void link_next(struct http_response *r, const struct http_request *q, const struct api_page *page, const char *last)
 {
 	struct buf b = BUF_INIT;
-	const char *status = http_query(q, "status");
 	for (size_t i = 0; i < q->nsegments; i++)
 		buf_printf(&b, "/%s", q->segments[i]);
 	buf_printf(&b, "?limit=%lld&after=%s", (long long)page->limit - 1, last);
-	if (status)
-		buf_printf(&b, "&status=%s", status);
-	if (!buf_failed(&b))
+	for (size_t i = 0; i < q->nquery; i++) {
+		if (strcmp(q->query[i].name, "limit") == 0 || strcmp(q->query[i].name, "after") == 0)
+			continue;
+		buf_printf(&b, "&%s=", q->query[i].name);
+		put_escaped(&b, q->query[i].value);
+	}
+	if (buf_failed(&b))
+		r->failed = true;
+	else
 		http_set(r, "Link", "<%s>; rel=\"next\"", b.data);
 	buf_fini(&b);
 }
@@ -104,22 +125,32 @@ void reply_page_end(struct http_response *r, const struct http_request *q, struc
 	reply_end(r, q, 200);
 }
 
+size_t reply_characters(const char *text)
+{
+	size_t n = 0;
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
 bool reply_name(const struct http_request *q, struct http_response *r, const char **name)
 {
 	*name = http_query(q, "name");
 	if (!*name)
 		*name = "";
-	if (strlen(*name) <= MAX_NAME)
+	if (reply_characters(*name) <= MAX_NAME)
 		return true;
-	problem_at(r, q, PROBLEM_BAD_PARAM, "?name", "name has more than %d bytes", MAX_NAME);
+	problem_at(r, q, PROBLEM_BAD_PARAM, "?name", "name has more than %d characters", MAX_NAME);
 	return false;
 }
 
 void reply_stored(struct json_out *w, const char *key, const char *text)
 {
-	struct err ignored = ERR_INIT;
-	struct json *v = text ? json_parse(text, strlen(text), &ignored) : NULL;
-	if (v)
+	struct err e = ERR_INIT;
+	struct json *v = text ? json_parse(text, strlen(text), &e) : NULL;
+	if (e.code == ERR_MEMORY)
+		buf_fail(w->to);
+	else if (v)
 		json_out_value(w, key, v);
 	else
 		json_out_null(w, key);

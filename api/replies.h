@@ -5,7 +5,7 @@
 
 #include "api/backend.h"
 #include "api/http.h"
-#include "core/json.h"
+#include "core/base/json.h"
 
 #include <stdbool.h>
 
@@ -27,7 +27,10 @@ void reply_page_end(struct http_response *r, const struct http_request *q, struc
 bool reply_integer(const struct http_request *q, struct http_response *r, const char *name, int64_t min, int64_t max, int64_t dflt,
                    int64_t *out);
 
-/* ?name, at most 200 bytes; "" when absent. False: *r is the problem. */
+/* How many characters (code points) UTF-8 text has. */
+size_t reply_characters(const char *text);
+
+/* ?name, at most 200 characters; "" when absent. False: *r is the problem. */
 bool reply_name(const struct http_request *q, struct http_response *r, const char **name);
 
 /* Writes JSON text that we stored ourselves as a value. */

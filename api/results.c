@@ -4,53 +4,11 @@
 #include "api/problems.h"
 #include "api/replies.h"
 #include "api/when.h"
-#include "core/encodings.h"
+#include "core/encodings/encodings.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void layer_json(struct json_out *w, const struct api_layer *l)
-{
-	json_out_object(w, NULL);
-	json_out_integer(w, "index", l->index);
-	json_out_string(w, "node", l->node);
-	json_out_string(w, "op_type", l->op_type);
-	json_out_string(w, "weight", l->weight);
-	json_out_integer(w, "channels", l->channels);
-	json_out_integer(w, "fan_in", l->fan_in);
-	json_out_string(w, "strategy", l->strategy);
-	json_out_integer(w, "rechecked", l->rechecked);
-	json_out_real(w, "ms", l->seconds * 1000);
-	json_out_real(w, "loss", l->loss);
-	json_out_real(w, "minmax_loss", l->minmax_loss);
-	/* What the search won against the full range, as a part of that loss; nothing can be won where there is no loss. */
-	json_out_real(w, "gain", l->minmax_loss > 0 ? 1 - l->loss / l->minmax_loss : l->loss == 0 ? 0 : (double)NAN);
-	reply_stored(w, "chosen", l->chosen);
-	json_out_end_object(w);
-}
-
-HANDLER(results_layers)
-{
-	struct api_layer *l;
-	struct err e = ERR_INIT;
-	struct json_out w;
-	size_t n;
-	if (a->backend.job_layers(a->backend.ctx, q->args[0], &l, &n, &e) < 0) {
-		problem_of(r, q, &e, NULL);
-		return;
-	}
-	reply_begin(r, &w);
-	json_out_object(&w, NULL);
-	json_out_array(&w, "data");
-	for (size_t i = 0; i < n; i++)
-		layer_json(&w, &l[i]);
-	json_out_end_array(&w);
-	json_out_end_object(&w);
-	reply_end(r, q, 200);
-	api_layers_free(l, n);
-}
 
 static void event_json(struct json_out *w, const struct api_event *v)
 {
@@ -62,36 +20,192 @@ static void event_json(struct json_out *w, const struct api_event *v)
 	json_out_end_object(w);
 }
 
+/* ---- live events (the EventSource of browsers, https://html.spec.whatwg.org/multipage/server-sent-events.html) ---- */
+
+enum { STREAM_PAGE = 100, HEARTBEAT_MS = 15000 };
+
+static void write_events(struct http_response *r, const struct api_event *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		buf_printf(&r->body, "id: %lld\nevent: %s\ndata: %s\n\n", (long long)v[i].seq, v[i].event, v[i].data);
+		r->stream_after = v[i].seq;
+	}
+}
+
+/* Progress is no event: it has no number, and who comes later has not missed it. */
+static void write_progress(struct http_response *r, const struct api_job *j)
+{
+	struct json_out w;
+	if (strcmp(j->status, "running") != 0 || j->heartbeat_at == 0 || j->heartbeat_at == r->stream_seen)
+		return;
+	r->stream_seen = j->heartbeat_at;
+	buf_str(&r->body, "event: progress\ndata: ");
+	json_out_init(&w, &r->body, 0);
+	job_progress_json(&w, NULL, j);
+	buf_str(&r->body, "\n\n");
+}
+
+/* The job is read before its events: when it has ended, they are all there. */
+static int write_news(const struct api *a, struct http_request *q, struct http_response *r, bool *ended, struct err *e)
+{
+	struct api_job j;
+	struct api_event *v;
+	size_t n;
+	if (a->backend.job_get(a->backend.ctx, &q->who, q->args[0], &j, e) < 0)
+		return -1;
+	int rc = a->backend.job_events(a->backend.ctx, &q->who, q->args[0], r->stream_after, STREAM_PAGE, &v, &n, e);
+	if (rc == 0) {
+		write_events(r, v, n);
+		api_events_free(v, n);
+		if (n < STREAM_PAGE)
+			write_progress(r, &j);
+		*ended = n < STREAM_PAGE && job_is_finished(&j);
+	}
+	api_job_fini(&j);
+	return rc;
+}
+
+static bool stream_events(const struct api *a, struct http_request *q, struct http_response *r)
+{
+	bool ended = false;
+	size_t before = r->body.len;
+	struct err ignored = ERR_INIT; /* the client comes again and hears of it then */
+	if (!q->may_wait || write_news(a, q, r, &ended, &ignored) < 0 || buf_failed(&r->body))
+		return false;
+	if (r->body.len == before && !ended && q->waited_ms - r->stream_spoke >= HEARTBEAT_MS)
+		buf_str(&r->body, ": still here\n\n");
+	if (r->body.len > before) {
+		r->stream_spoke = q->waited_ms;
+	} else if (!ended) {
+		(void)snprintf(r->wait_for, sizeof r->wait_for, "%s", q->args[0]);
+		r->wait_ms = HEARTBEAT_MS - (q->waited_ms - r->stream_spoke);
+	}
+	return !ended;
+}
+
+/* Where the client stopped reading: Last-Event-ID from one that comes back, else ?after. What is no number is none. */
+static int64_t read_on_from(const struct http_request *q, int64_t after)
+{
+	const char *text = http_header(q, "Last-Event-ID");
+	char *end;
+	long long n = text ? strtoll(text, &end, 10) : -1;
+	return text && end != text && !*end && n >= 0 ? n : after;
+}
+
+static void begin_stream(const struct api *a, struct http_request *q, struct http_response *r, int64_t after)
+{
+	bool ended = false;
+	struct err e = ERR_INIT;
+	r->stream_after = read_on_from(q, after);
+	if (write_news(a, q, r, &ended, &e) < 0) {
+		problem_of(r, q, &e, NULL);
+		return;
+	}
+	if (ended && r->body.len == 0 && !buf_failed(&r->body)) { /* 204 tells a browser not to come back */
+		reply_empty(r, 204);
+		return;
+	}
+	r->status = 200;
+	r->stream_spoke = q->waited_ms;
+	if (!ended)
+		r->stream = stream_events;
+	http_set(r, "Content-Type", "text/event-stream");
+	http_set(r, "Cache-Control", "no-store");
+	http_set(r, "X-Accel-Buffering", "no"); /* nginx would collect it */
+}
+
+static bool wants_stream(const struct http_request *q)
+{
+	const char *accept = http_header(q, "Accept");
+	return accept && strstr(accept, "text/event-stream");
+}
+
+/* ?limit and ?after of a list whose items are numbered. False: *r is the problem. */
+static bool numbered_query(const struct http_request *q, struct http_response *r, int64_t *limit, int64_t *after)
+{
+	return reply_integer(q, r, "limit", 1, 1000, 100, limit) && reply_integer(q, r, "after", 0, INT64_MAX, 0, after);
+}
+
+/* Writes the i-th item and returns its number. */
+typedef int64_t numbered_item(struct json_out *w, const void *items, size_t i);
+
+/* The first `limit` of n items, whether there are more, and the number to read on from. */
+static void numbered_reply(const struct http_request *q, struct http_response *r, numbered_item *item, const void *items, size_t n,
+                           int64_t limit)
+{
+	struct json_out w;
+	bool more = n > (size_t)limit;
+	int64_t last = 0;
+	reply_begin(r, &w);
+	json_out_object(&w, NULL);
+	json_out_array(&w, "data");
+	for (size_t i = 0; i < (more ? (size_t)limit : n); i++)
+		last = item(&w, items, i);
+	json_out_end_array(&w);
+	json_out_bool(&w, "has_more", more);
+	if (more)
+		json_out_integer(&w, "next", last);
+	else
+		json_out_null(&w, "next");
+	json_out_end_object(&w);
+	reply_end(r, q, 200);
+}
+
+static int64_t event_item(struct json_out *w, const void *items, size_t i)
+{
+	const struct api_event *v = items;
+	event_json(w, &v[i]);
+	return v[i].seq;
+}
+
 /* Oldest first: a client reads on from the last number it has. */
 HANDLER(results_events)
 {
 	struct api_event *v;
 	struct err e = ERR_INIT;
-	struct json_out w;
 	int64_t limit, after;
 	size_t n;
-	if (!reply_integer(q, r, "limit", 1, 1000, 100, &limit) || !reply_integer(q, r, "after", 0, INT64_MAX, 0, &after))
+	if (!numbered_query(q, r, &limit, &after))
 		return;
-	if (a->backend.job_events(a->backend.ctx, q->args[0], after, limit + 1, &v, &n, &e) < 0) {
+	if (wants_stream(q)) {
+		begin_stream(a, q, r, after);
+		return;
+	}
+	if (a->backend.job_events(a->backend.ctx, &q->who, q->args[0], after, limit + 1, &v, &n, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
-	bool more = n > (size_t)limit;
-	size_t shown = more ? (size_t)limit : n;
-	reply_begin(r, &w);
-	json_out_object(&w, NULL);
-	json_out_array(&w, "data");
-	for (size_t i = 0; i < shown; i++)
-		event_json(&w, &v[i]);
-	json_out_end_array(&w);
-	json_out_bool(&w, "has_more", more);
-	if (more)
-		json_out_integer(&w, "next", v[shown - 1].seq);
-	else
-		json_out_null(&w, "next");
-	json_out_end_object(&w);
-	reply_end(r, q, 200);
+	numbered_reply(q, r, event_item, v, n, limit);
 	api_events_free(v, n);
+}
+
+static int64_t log_item(struct json_out *w, const void *items, size_t i)
+{
+	const struct api_log *l = (const struct api_log *)items + i;
+	json_out_object(w, NULL);
+	json_out_integer(w, "id", l->seq);
+	when_json(w, "at", l->at);
+	json_out_integer(w, "attempt", l->attempt);
+	json_out_string(w, "level", l->level);
+	json_out_string(w, "text", l->text);
+	json_out_end_object(w);
+	return l->seq;
+}
+
+HANDLER(results_logs)
+{
+	struct api_log *l;
+	struct err e = ERR_INIT;
+	int64_t limit, after;
+	size_t n;
+	if (!numbered_query(q, r, &limit, &after))
+		return;
+	if (a->backend.job_logs(a->backend.ctx, &q->who, q->args[0], after, limit + 1, &l, &n, &e) < 0) {
+		problem_of(r, q, &e, NULL);
+		return;
+	}
+	numbered_reply(q, r, log_item, l, n, limit);
+	api_logs_free(l, n);
 }
 
 /* False: there is no result, and *r says why. */
@@ -99,7 +213,7 @@ static bool check_succeeded(const struct api *a, struct http_request *q, struct 
 {
 	struct api_job j;
 	struct err e = ERR_INIT;
-	if (a->backend.job_get(a->backend.ctx, q->args[0], &j, &e) < 0) {
+	if (a->backend.job_get(a->backend.ctx, &q->who, q->args[0], &j, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return false;
 	}
@@ -117,7 +231,7 @@ static void send_artifact(const struct api *a, struct http_request *q, struct ht
 {
 	struct api_blob b;
 	struct err e = ERR_INIT;
-	if (a->backend.artifact_open(a->backend.ctx, q->args[0], name, &b, &e) < 0) {
+	if (a->backend.artifact_open(a->backend.ctx, &q->who, q->args[0], name, &b, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}
@@ -125,17 +239,49 @@ static void send_artifact(const struct api *a, struct http_request *q, struct ht
 	api_blob_fini(&b);
 }
 
+/* Of the layers that are finished; when all are, the whole file. */
+static void send_partial(const struct api *a, struct http_request *q, struct http_response *r, enum encodings_version v)
+{
+	struct api_job j;
+	struct err e = ERR_INIT;
+	if (a->backend.job_get(a->backend.ctx, &q->who, q->args[0], &j, &e) < 0) {
+		problem_of(r, q, &e, NULL);
+		return;
+	}
+	bool whole = strcmp(j.status, "succeeded") == 0, ended = job_is_finished(&j);
+	api_job_fini(&j);
+	if (whole) {
+		send_artifact(a, q, r, encodings_file_name(v));
+		return;
+	}
+	http_response_fini(r);
+	if (a->backend.job_partial(a->backend.ctx, &q->who, q->args[0], v, &r->body, &e) < 0) {
+		if (e.code == ERR_BAD_STATE && !ended)
+			problem_set(r, q, PROBLEM_NOT_FINISHED, "no layer is finished yet");
+		else
+			problem_of(r, q, &e, NULL);
+		return;
+	}
+	r->status = 200;
+	http_set(r, "Content-Type", "application/json");
+	http_set(r, "Cache-Control", "no-store");
+	http_set(r, "X-Content-Type-Options", "nosniff");
+	http_set(r, "Content-Disposition", "attachment; filename=\"partial_%s\"", encodings_file_name(v));
+}
+
 HANDLER(results_encodings)
 {
-	static const char *const files[] = {
-		[ENCODINGS_0_6_1] = "model_0_6_1.encodings", [ENCODINGS_1_0_0] = "model_1_0_0.encodings"};
-	const char *text = http_query(q, "version");
+	const char *text = http_query(q, "version"), *partial = http_query(q, "partial");
 	enum encodings_version v = ENCODINGS_1_0_0;
 	struct err e = ERR_INIT;
 	if (text && encodings_version_parse(text, &v, &e) < 0)
 		problem_at(r, q, PROBLEM_BAD_PARAM, "?version", "%s", e.msg);
+	else if (partial && strcmp(partial, "0") != 0 && strcmp(partial, "1") != 0)
+		problem_at(r, q, PROBLEM_BAD_PARAM, "?partial", "partial must be 0 or 1");
+	else if (partial && partial[0] == '1')
+		send_partial(a, q, r, v);
 	else if (check_succeeded(a, q, r))
-		send_artifact(a, q, r, files[v]);
+		send_artifact(a, q, r, encodings_file_name(v));
 }
 
 HANDLER(results_artifacts)
@@ -143,7 +289,7 @@ HANDLER(results_artifacts)
 	struct api_job j;
 	struct err e = ERR_INIT;
 	struct json_out w;
-	if (a->backend.job_get(a->backend.ctx, q->args[0], &j, &e) < 0) {
+	if (a->backend.job_get(a->backend.ctx, &q->who, q->args[0], &j, &e) < 0) {
 		problem_of(r, q, &e, NULL);
 		return;
 	}

@@ -1,6 +1,7 @@
 #include "api/routes.h"
 
 #include "api/handlers.h"
+#include "api/once.h"
 #include "api/problems.h"
 
 #include <stdio.h>
@@ -11,39 +12,66 @@ enum {
 	GET = 1 << HTTP_GET,
 	POST = 1 << HTTP_POST,
 	PUT = 1 << HTTP_PUT,
+	PATCH = 1 << HTTP_PATCH,
 	DELETE = 1 << HTTP_DELETE,
+	OPTIONS = 1 << HTTP_OPTIONS,
+	WAITS = ROUTE_WAITS,
+	ONCE = ROUTE_ONCE,
 };
 
 const struct route routes[] = {
-	{POST | PUT, "/v1/models", "name", BODY_MODEL, true, models_check, models_add},
-	{GET, "/v1/models", "limit after", BODY_NONE, false, NULL, models_list},
-	{GET, "/v1/models/{}", "", BODY_NONE, false, NULL, models_get},
-	{DELETE, "/v1/models/{}", "", BODY_NONE, true, NULL, models_delete},
-	{GET, "/v1/models/{}/layers", "", BODY_NONE, false, NULL, models_layers},
-	{GET, "/v1/models/{}/content", "", BODY_NONE, false, NULL, models_content},
-	{PUT, "/v1/models/{}/files/{*}", "", BODY_MODEL, true, models_file_check, models_file_add},
+	{POST | PUT, "/v1/models", "name visibility", BODY_MODEL, WAITS | ONCE, SCOPE_SUBMIT, models_check, models_add},
+	{GET, "/v1/models", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, models_list},
+	{GET, "/v1/models/{}", "", BODY_NONE, 0, SCOPE_READ, NULL, models_get},
+	{PATCH, "/v1/models/{}", "", BODY_JSON, WAITS, SCOPE_SUBMIT, NULL, models_change},
+	{DELETE, "/v1/models/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, models_delete},
+	{GET, "/v1/models/{}/layers", "", BODY_NONE, 0, SCOPE_READ, NULL, models_layers},
+	{GET, "/v1/models/{}/content", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, models_content},
+	{PUT, "/v1/models/{}/files/{*}", "", BODY_MODEL, WAITS, SCOPE_SUBMIT, models_file_check, models_file_add},
 
-	{POST | PUT, "/v1/calibrations", "name model", BODY_CALIBRATION, true, calibrations_check, calibrations_add},
-	{GET, "/v1/calibrations", "limit after", BODY_NONE, false, NULL, calibrations_list},
-	{GET, "/v1/calibrations/{}", "", BODY_NONE, false, NULL, calibrations_get},
-	{DELETE, "/v1/calibrations/{}", "", BODY_NONE, true, NULL, calibrations_delete},
-	{GET, "/v1/calibrations/{}/content", "", BODY_NONE, false, NULL, calibrations_content},
+	{POST | PUT, "/v1/calibrations", "name visibility model preprocess", BODY_CALIBRATION, WAITS | ONCE, SCOPE_SUBMIT,
+         calibrations_check, calibrations_add},
+	{GET, "/v1/calibrations", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, calibrations_list},
+	{GET, "/v1/calibrations/{}", "", BODY_NONE, 0, SCOPE_READ, NULL, calibrations_get},
+	{PATCH, "/v1/calibrations/{}", "", BODY_JSON, WAITS, SCOPE_SUBMIT, NULL, calibrations_change},
+	{DELETE, "/v1/calibrations/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, calibrations_delete},
+	{GET, "/v1/calibrations/{}/content", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, calibrations_content},
 
-	{POST, "/v1/jobs", "", BODY_JSON, true, NULL, jobs_add},
-	{GET, "/v1/jobs", "limit after status", BODY_NONE, false, NULL, jobs_list},
-	{GET, "/v1/jobs/{}", "wait", BODY_NONE, false, NULL, jobs_get},
-	{DELETE, "/v1/jobs/{}", "", BODY_NONE, true, NULL, jobs_delete},
-	{POST, "/v1/jobs/{}/cancel", "", BODY_NONE, true, NULL, jobs_cancel},
-	{GET, "/v1/jobs/{}/layers", "", BODY_NONE, false, NULL, results_layers},
-	{GET, "/v1/jobs/{}/events", "limit after", BODY_NONE, false, NULL, results_events},
-	{GET, "/v1/jobs/{}/encodings", "version", BODY_NONE, false, NULL, results_encodings},
-	{GET, "/v1/jobs/{}/artifacts", "", BODY_NONE, false, NULL, results_artifacts},
-	{GET, "/v1/jobs/{}/artifacts/{}", "", BODY_NONE, false, NULL, results_artifact},
+	{OPTIONS, "/v1/uploads", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, uploads_options},
+	{POST, "/v1/uploads", "", BODY_PIECE, WAITS | ONCE, SCOPE_SUBMIT, uploads_add_check, uploads_add},
+	{GET, "/v1/uploads/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, uploads_get},
+	{PATCH, "/v1/uploads/{}", "", BODY_PIECE, WAITS, SCOPE_SUBMIT, uploads_patch_check, uploads_patch},
+	{DELETE, "/v1/uploads/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, uploads_delete},
 
-	{GET, "/v1/queue", "", BODY_NONE, false, NULL, meta_queue},
-	{GET, "/v1/server", "", BODY_NONE, false, NULL, meta_server},
-	{GET, "/livez", "", BODY_NONE, false, NULL, meta_live},
-	{GET, "/readyz", "verbose", BODY_NONE, true, NULL, meta_ready},
+	{POST, "/v1/jobs", "dry_run", BODY_JSON, WAITS | ONCE, SCOPE_SUBMIT, NULL, jobs_add},
+	{GET, "/v1/jobs", "limit after status label model name", BODY_NONE, 0, SCOPE_READ, NULL, jobs_list},
+	{GET, "/v1/jobs/{}", "wait", BODY_NONE, 0, SCOPE_READ, NULL, jobs_get},
+	{PATCH, "/v1/jobs/{}", "", BODY_JSON, WAITS, SCOPE_SUBMIT, NULL, jobs_change},
+	{DELETE, "/v1/jobs/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, jobs_delete},
+	{POST, "/v1/jobs/{}/cancel", "", BODY_NONE, WAITS | ONCE, SCOPE_SUBMIT, NULL, jobs_cancel},
+	{POST, "/v1/jobs/{}/pause", "", BODY_NONE, WAITS | ONCE, SCOPE_SUBMIT, NULL, jobs_pause},
+	{POST, "/v1/jobs/{}/resume", "", BODY_NONE, WAITS | ONCE, SCOPE_SUBMIT, NULL, jobs_resume},
+	{POST, "/v1/jobs/{}/retry", "", BODY_OPTIONAL, WAITS | ONCE, SCOPE_SUBMIT, NULL, jobs_retry},
+	{GET, "/v1/jobs/{}/layers", "", BODY_NONE, 0, SCOPE_READ, NULL, results_layers},
+	{GET, "/v1/jobs/{}/layers/{}/curve", "", BODY_NONE, 0, SCOPE_READ, NULL, results_curve},
+	{GET, "/v1/jobs/{}/events", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, results_events},
+	{GET, "/v1/jobs/{}/logs", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, results_logs},
+	{GET, "/v1/jobs/{}/encodings", "version partial ticket", BODY_NONE, 0, SCOPE_READ, NULL, results_encodings},
+	{GET, "/v1/jobs/{}/artifacts", "", BODY_NONE, 0, SCOPE_READ, NULL, results_artifacts},
+	{GET, "/v1/jobs/{}/artifacts/{}", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, results_artifact},
+
+	{POST, "/v1/tickets", "", BODY_JSON, WAITS, SCOPE_READ, NULL, tickets_add},
+
+	{GET, "/v1/queue", "", BODY_NONE, 0, SCOPE_READ, NULL, meta_queue},
+	{GET, "/v1/server", "", BODY_NONE, 0, SCOPE_READ, NULL, meta_server},
+	{GET, "/metrics", "", BODY_NONE, WAITS, SCOPE_READ, NULL, meta_metrics},
+	{GET, "/healthz", "", BODY_NONE, WAITS, SCOPE_PUBLIC, NULL, meta_health},
+	{GET, "/openapi.json", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, openapi_get},
+	{GET, "/livez", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, meta_live},
+	{GET, "/readyz", "verbose", BODY_NONE, WAITS, SCOPE_PUBLIC, NULL, meta_ready},
+
+	{GET, "/", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, web_index},
+	{GET, "/web/{}", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, web_file},
 };
 const size_t routes_len = sizeof routes / sizeof *routes;
 
@@ -93,7 +121,7 @@ static char *join(const struct http_request *q, size_t from)
 	return NULL;
 }
 
-static bool takes(const struct route *t, const char *name)
+bool route_takes(const struct route *t, const char *name)
 {
 	size_t n = strlen(name);
 	for (const char *at = t->query; n && (at = strstr(at, name)); at += n)
@@ -106,7 +134,7 @@ static bool check_query(const struct route *t, struct http_request *q, struct ht
 {
 	for (size_t i = 0; i < q->nquery; i++) {
 		char pointer[80];
-		if (takes(t, q->query[i].name))
+		if (route_takes(t, q->query[i].name))
 			continue;
 		(void)snprintf(pointer, sizeof pointer, "?%.60s", q->query[i].name);
 		problem_at(r, q, PROBLEM_UNKNOWN_FIELD, pointer, "the query parameter %.60s is not known here", q->query[i].name);
@@ -120,7 +148,7 @@ static void allow(struct http_response *r, unsigned methods)
 	static const struct {
 		unsigned bit;
 		const char *name;
-	} names[] = {{GET, "GET, HEAD"}, {POST, "POST"}, {PUT, "PUT"}, {DELETE, "DELETE"}};
+	} names[] = {{GET, "GET, HEAD"}, {POST, "POST"}, {PUT, "PUT"}, {PATCH, "PATCH"}, {DELETE, "DELETE"}, {OPTIONS, "OPTIONS"}};
 	char text[64] = "";
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		if (!(methods & names[i].bit))
@@ -162,12 +190,18 @@ const struct route *route_find(struct http_request *q, struct http_response *r)
 }
 
 /* Promises that we could not keep are refused instead of being overlooked. */
-static bool check_promises(struct http_request *q, struct http_response *r)
+static bool check_promises(const struct route *t, struct http_request *q, struct http_response *r)
 {
+	if (http_header(q, "If-Match") && q->method != HTTP_GET && q->method != HTTP_HEAD &&
+	    !(q->method == HTTP_PATCH && t->body == BODY_JSON)) {
+		problem_set(r, q, PROBLEM_PRECONDITION, "If-Match is known where an object is changed or downloaded, not here");
+		return false;
+	}
+	if (t->flags & ROUTE_ONCE)
+		return once_check(q, r);
 	if (!http_header(q, "Idempotency-Key"))
 		return true;
-	problem_set(r, q, PROBLEM_UNKNOWN_FIELD,
-	            "Idempotency-Key is not known here: a repeated request would be carried out again");
+	problem_set(r, q, PROBLEM_UNKNOWN_FIELD, "Idempotency-Key is not known here");
 	return false;
 }
 
@@ -186,11 +220,12 @@ static bool check_type(const struct route *t, struct http_request *q, struct htt
 		problem_set(r, q, PROBLEM_MEDIA, "the body is %.40s encoded; send it as it is", coding);
 		return false;
 	}
-	if (t->body == BODY_JSON && !is_json(type)) {
+	bool json = t->body == BODY_JSON || (t->body == BODY_OPTIONAL && http_has_body(q));
+	if (json && !is_json(type)) {
 		problem_set(r, q, PROBLEM_MEDIA, "the body must be application/json");
 		return false;
 	}
-	if (t->body != BODY_JSON && type && strncasecmp(type, "multipart/", 10) == 0) {
+	if (t->body != BODY_JSON && t->body != BODY_OPTIONAL && type && strncasecmp(type, "multipart/", 10) == 0) {
 		problem_set(r, q, PROBLEM_MEDIA, "the body must be the file itself, not a form (curl -T FILE)");
 		return false;
 	}
@@ -199,7 +234,7 @@ static bool check_type(const struct route *t, struct http_request *q, struct htt
 
 bool route_check(const struct api *a, const struct route *t, struct http_request *q, struct http_response *r)
 {
-	if (!check_promises(q, r) || !check_type(t, q, r))
+	if (!check_promises(t, q, r) || !check_type(t, q, r))
 		return false;
 	r->status = 0;
 	if (t->check)

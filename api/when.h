@@ -3,7 +3,7 @@
 
 /* Times on the wire: RFC 3339 in UTC with milliseconds, "2025-03-01T12:00:00.123Z". */
 
-#include "core/json.h"
+#include "core/base/json.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 #include "server/config.h"
 
-#include "server/log.h"
+#include "server/base/log.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -26,9 +26,13 @@ static const struct setting {
 } settings[] = {
 #define AT(member) offsetof(struct config, member)
 	{"listen", TEXT, false, AT(listen), "127.0.0.1:8080", 0, 0, 0,
-         "ADDRESS:PORT on the loopback, or unix:PATH; port 0 picks one"},
+         "ADDRESS:PORT, or unix:PATH; port 0 picks one. Beyond the loopback only with keys and --allow-plain-http"},
 	{"state_dir", TEXT, false, AT(state_dir), NULL, 0, 0, 0,
          "folder of database and files (default: seqmsed in the user's state folder)"},
+	{"allowed_hosts", TEXT, false, AT(allowed_hosts), "", 0, 0, 0,
+         "names, with commas between, that a Host or Origin header may have besides the loopback's"},
+	{"allow_plain_http", NUMBER, false, AT(allow_plain_http), NULL, 0, 0, 1,
+         "1: listen beyond the loopback although keys then travel unencrypted (to a proxy that speaks TLS)"},
 	{"log_level", TEXT, false, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
 	{"workers", NUMBER, true, AT(workers), NULL, 1, 1, 256, "jobs that run at once"},
 	{"threads_per_job", NUMBER, true, AT(threads_per_job), NULL, 0, 0, 1024, "threads of one job; 0: processors / workers"},
@@ -43,9 +47,31 @@ static const struct setting {
 	{"max_header_fields", NUMBER, true, AT(max_header_fields), NULL, 64, 8, 256, "request headers"},
 	{"max_connections", NUMBER, true, AT(max_connections), NULL, 512, 4, 65536, "open connections"},
 	{"idle_seconds", NUMBER, true, AT(idle_seconds), NULL, 30, 1, 3600, "a connection may be silent"},
+	{"header_seconds", NUMBER, true, AT(header_seconds), NULL, 10, 1, 3600, "a request's headers may take"},
+	{"slow_seconds", NUMBER, true, AT(slow_seconds), NULL, 10, 1, 3600, "a body or an answer may be slow"},
+	{"min_bytes_per_second", BYTES, true, AT(min_bytes_per_second), NULL, 16 * KiB, 1, 1 * GiB,
+         "that it must come to after them"},
+	{"stall_seconds", NUMBER, true, AT(stall_seconds), NULL, 30, 1, 3600, "a client may read nothing of an answer"},
+	{"max_connections_per_address", NUMBER, true, AT(max_connections_per_address), NULL, 0, 0, 65536,
+         "of them from one address; 0: all (a proxy is one address)"},
 	{"inspect_seconds", NUMBER, true, AT(inspect_seconds), NULL, 10, 1, 600, "looking into an uploaded file may take"},
 	{"max_wait_seconds", NUMBER, true, AT(max_wait_seconds), NULL, 300, 1, 3600, "?wait= waits at most"},
 	{"max_queued_jobs", NUMBER, true, AT(max_queued_jobs), NULL, 10000, 1, 10000000, "jobs that wait"},
+	{"max_queued_jobs_per_owner", NUMBER, true, AT(max_queued_jobs_per_owner), NULL, 10000, 1, 10000000, "of them one owner's"},
+	{"max_bytes_per_owner", BYTES, true, AT(max_bytes_per_owner), NULL, (int64_t)1 << 40, 1, INT64_MAX,
+         "of one owner's models and calibration sets"},
+	{"upload_seconds", NUMBER, true, AT(upload_seconds), NULL, 86400, 1, 31536000, "an upload in pieces may take"},
+	{"requests_per_minute", NUMBER, true, AT(requests_per_minute), NULL, 6000, 1, 10000000,
+         "of one owner, where there are keys"},
+	{"max_job_seconds", NUMBER, true, AT(max_job_seconds), NULL, 86400, 1, 31536000, "an attempt at a job may take"},
+	{"max_job_memory_bytes", BYTES, true, AT(max_job_memory_bytes), NULL, 0, 64 * MiB, INT64_MAX,
+         "memory of one job; 0: nine tenths of the machine's / workers"},
+	{"max_job_spill_bytes", BYTES, true, AT(max_job_spill_bytes), NULL, 64 * GiB, 1 * MiB, INT64_MAX,
+         "of activations that one job may write to a temporary file"},
+	{"keep_job_days", NUMBER, true, AT(keep_job_days), NULL, 0, 0, 36500,
+         "after which ended jobs and their results are forgotten; 0: never"},
+	{"keep_upload_days", NUMBER, true, AT(keep_upload_days), NULL, 0, 0, 36500,
+         "after which models and calibrations that no job uses are forgotten; 0: never"},
 	{"min_free_bytes", BYTES, true, AT(min_free_bytes), NULL, 128 * MiB, 0, INT64_MAX, "disk space that uploads leave free"},
 };
 enum { NSETTINGS = sizeof settings / sizeof *settings };
@@ -111,16 +137,25 @@ static void variable_of(const struct setting *s, char out[64])
 }
 
 /* Where programs of this user keep their state. */
-static int default_state_dir(struct config *c, struct err *e)
+static int default_state_dir(char **out, struct err *e)
 {
 	const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	int n = base && base[0] == '/'   ? asprintf(&c->state_dir, "%s/seqmsed", base)
-	        : home && home[0] == '/' ? asprintf(&c->state_dir, "%s/.local/state/seqmsed", home)
-	                                 : asprintf(&c->state_dir, "/var/lib/seqmsed");
+	int n = base && base[0] == '/'   ? asprintf(out, "%s/seqmsed", base)
+	        : home && home[0] == '/' ? asprintf(out, "%s/.local/state/seqmsed", home)
+	                                 : asprintf(out, "/var/lib/seqmsed");
 	if (n >= 0)
 		return 0;
-	c->state_dir = NULL;
+	*out = NULL;
 	return err_nomem(e, "a setting");
+}
+
+int config_state_dir(char **out, struct err *e)
+{
+	const char *value = getenv("SEQMSED_STATE_DIR");
+	if (!value)
+		return default_state_dir(out, e);
+	*out = strdup(value);
+	return *out ? 0 : err_nomem(e, "a setting");
 }
 
 static int set_defaults(struct config *c, struct err *e)
@@ -138,7 +173,7 @@ static int set_defaults(struct config *c, struct err *e)
 		if (value && set(c, s, value, variable, e) < 0)
 			return -1;
 	}
-	return c->state_dir ? 0 : default_state_dir(c, e);
+	return c->state_dir ? 0 : default_state_dir(&c->state_dir, e);
 }
 
 /* "--flag value" or "--flag=value". */
@@ -188,6 +223,7 @@ void config_fini(struct config *c)
 	free(c->listen);
 	free(c->state_dir);
 	free(c->log_level);
+	free(c->allowed_hosts);
 	memset(c, 0, sizeof *c);
 }
 
@@ -205,6 +241,15 @@ void config_print_help(void)
 		(void)printf("  %-24s %s%s%s%s\n", flag, settings[i].meaning, dflt ? " (default " : "", dflt ? dflt : "",
 		             dflt ? ")" : "");
 	}
+}
+
+bool config_setting(size_t i, const char **name, const char **meaning)
+{
+	if (i >= (size_t)NSETTINGS)
+		return false;
+	*name = settings[i].name;
+	*meaning = settings[i].meaning;
+	return true;
 }
 
 size_t config_limits(const struct config *c, struct api_limit out[CONFIG_MAX_LIMITS])

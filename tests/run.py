@@ -8,6 +8,10 @@ Parts, all of them when none is named:
     fuzz          the committed corpora of tests/fuzz/corpus/NAME, replayed through BUILD/tests/replay_NAME
     cli           pytest over tests/cli: the program as its users call it
     http          pytest over tests/http: the real daemon
+    memcheck      the quick unit tests under valgrind's memcheck (make deps-dev)
+    fuzz-run      the fuzz targets of BUILD, each for $SEQMSED_FUZZ_SECONDS (default 60), as many at once as there are processors
+    unit-threads  the unit tests in which threads meet, for ThreadSanitizer, which makes all of them slow
+    browser       pytest over tests/browser: the dashboard in a real Chromium (make deps-dev)
     golden-small  the sample and the small models in tests/data against the reference's encodings beside them
     golden        the models in $SEQMSED_SHARED (default ../shared) against the reference's results there
 
@@ -15,9 +19,11 @@ A part whose subject is not there (no folder, no ../shared) says so and counts n
 holds what the thread sanitizer has to be told. Only the standard library is used; what a part needs, its folder's README says.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,22 +31,32 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-PARTS = ("unit", "fuzz", "cli", "http", "golden-small", "golden")
-GOLDEN = {"golden-small": ("small.py", "zoo.py"), "golden": ("golden.py",)}
+PARTS = ("unit", "fuzz", "cli", "http", "browser", "golden-small", "golden")
+THREADS = ("test_blocks", "test_resume", "test_routes", "test_sandbox", "test_server", "test_store", "test_streams")
+GOLDEN = {"golden-small": ("small.py", "zoo.py", "tiny.py"), "golden": ("placement.py", "golden.py")}
 UNIT_SECONDS = 600
+# Too slow under valgrind, which also knows neither our walls nor a program that starts itself.
+NO_MEMCHECK = ("test_blocks", "test_bruteforce", "test_evaluate", "test_exports", "test_fold_batch_norm", "test_gram", "test_grids", "test_mishaps", "test_qdq_forms", "test_rates",
+               "test_resume", "test_sandbox", "test_shortlist", "test_simulation")
+MEMCHECK = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite,indirect",
+            "--errors-for-leak-kinds=definite,indirect", f"--suppressions={TOP / 'tests/memcheck.supp'}")
 
 
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.failures = []
 
-    def add(self, what, passed, failed, skipped=0, seconds=None, output=""):
-        """Counts a group of tests, prints its line, and, when something failed, what it printed."""
+    def add(self, what, passed, failed, skipped=0, seconds=None, output="", failures=()):
+        """Counts a group of tests, prints its line, and, when something failed, what it printed. The names of what failed are for the
+        last lines of all: a log is often kept from its end."""
         self.passed += passed
         self.failed += failed
         self.skipped += skipped
         words = [f"{passed} passed"] + [f"{n} {w}" for n, w in ((failed, "FAILED"), (skipped, "skipped")) if n]
         print(f"  {what:<40} {', '.join(words)}" + (f"  ({seconds:.1f} s)" if seconds and seconds >= 1 else ""))
+        if failed:
+            self.failures += [f"{what}: {name}" for name in failures or ["see above"]]
         if failed and output:
             print("    | " + "\n    | ".join(output.rstrip().splitlines()[-60:]))
         sys.stdout.flush()
@@ -48,6 +64,7 @@ class Tally:
 
 def environment(build):
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SEQMSED=str(TOP / build / "seqmsed"), SEQMSED_BUILD=str(TOP / build))
+    env["XDG_CACHE_HOME"] = str(TOP / build / "cache")
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.setdefault("TSAN_OPTIONS", f"suppressions={TOP / 'tests/tsan.supp'}:second_deadlock_stack=1")
@@ -79,8 +96,18 @@ def tap(code, text):
     return passed, failed, skipped
 
 
-def unit(build, env, tally):
-    programs = [TOP / build / "tests" / source.stem for source in sorted((TOP / "tests/unit").glob("test_*.c"))]
+def unit_programs(build):
+    return [TOP / build / "tests" / source.stem for source in sorted((TOP / "tests/unit").glob("test_*.c"))]
+
+
+def side_by_side(work, items):
+    """work(item) of each, as many at once as there are processors; the results in order."""
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(work, items))
+
+
+def unit(build, env, tally, only=None):
+    programs = [p for p in unit_programs(build) if only is None or p.name in only]
     if not programs:
         print("  no unit tests")
     for program in programs:
@@ -88,7 +115,7 @@ def unit(build, env, tally):
             tally.add(program.name, 0, 1, output=f"{program} was not built")
             continue
         code, out, seconds = run([program], env, UNIT_SECONDS)
-        tally.add(program.name, *tap(code, out), seconds, out)
+        tally.add(program.name, *tap(code, out), seconds, out, re.findall(r"^not ok \d+(?: - )?(.*)$", out, re.M))
 
 
 def fuzz(build, env, tally):
@@ -103,21 +130,50 @@ def fuzz(build, env, tally):
         tally.add(f"corpus {name} ({inputs} inputs)", int(code == 0), int(code != 0), 0, seconds, out)
 
 
+def memcheck(build, env, tally):
+    if not shutil.which("valgrind"):
+        tally.add("memcheck", 0, 1, output="valgrind is not there; `make deps-dev` installs it")
+        return
+    programs = [p for p in unit_programs(build) if p.name not in NO_MEMCHECK]
+    for program, (code, out, seconds) in zip(programs, side_by_side(lambda p: run([*MEMCHECK, p], env, UNIT_SECONDS), programs)):
+        tally.add(program.name, *tap(code, out), seconds, out, re.findall(r"^not ok \d+(?: - )?(.*)$", out, re.M))
+
+
+def fuzz_run(build, env, tally):
+    """New inputs go to a temporary folder: what is worth keeping in the corpus is a person's choice."""
+    limit = int(os.environ.get("SEQMSED_FUZZ_SECONDS", 60))
+    found = TOP / build / "found"
+    found.mkdir(exist_ok=True)
+
+    def one(source):
+        name = source.stem[len("fuzz_"):]
+        with tempfile.TemporaryDirectory() as fresh:
+            return run([TOP / build / source.stem, f"-max_total_time={limit}", "-timeout=10", "-rss_limit_mb=4096", "-print_final_stats=1",
+                        f"-artifact_prefix={found}/{name}-", fresh, TOP / "tests/fuzz/corpus" / name], env, limit + UNIT_SECONDS)
+    sources = sorted((TOP / "tests/fuzz").glob("fuzz_*.c"))
+    for source, (code, out, seconds) in zip(sources, side_by_side(one, sources)):
+        runs = re.search(r"number_of_executed_units: (\d+)", out)
+        tally.add(f"{source.stem} ({runs.group(1) if runs else 'no'} runs)", int(code == 0 and bool(runs)), int(code != 0 or not runs), 0, seconds, out)
+
+
 def pytest(part, env, tally):
     folder = f"tests/{part}"
     if not list((TOP / folder).glob("test_*.py")):
         print(f"  no {part} tests")
         return
+    failures = []
     with tempfile.NamedTemporaryFile(suffix=".xml") as xml:
         code, out, seconds = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={xml.name}", folder],
                                  dict(env, PYTHONDONTWRITEBYTECODE="1"))
         try:
             suite = ElementTree.parse(xml.name).getroot().find("testsuite")
+            failures = [f"{case.get('name')}: {' '.join(fault.get('message', '').split())[:200]}"
+                        for case in suite.iter("testcase") for fault in case if fault.tag in ("failure", "error")]
             total, bad, skipped = (sum(int(suite.get(k)) for k in keys) for keys in (("tests",), ("failures", "errors"), ("skipped",)))
         except (ElementTree.ParseError, AttributeError):
             total, bad, skipped = 1, 1, 0
     bad = max(bad, int(code != 0))
-    tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out)
+    tally.add(folder, max(0, total - bad - skipped), bad, skipped, seconds, out, failures)
 
 
 def golden(build, env, tally, part):
@@ -138,17 +194,21 @@ def golden(build, env, tally, part):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--build", default="build", help="the folder of the build to test")
-    ap.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts, all by default")
+    ap.add_argument("parts", nargs="*", choices=[*PARTS, "unit-threads", "memcheck", "fuzz-run", []], help="which parts, all by default")
     args = ap.parse_args()
     env, tally = environment(args.build), Tally()
     for part in args.parts or PARTS:
         print(f"{part}:")
         if part.startswith("golden"):
             golden(args.build, env, tally, part)
-        elif part in ("cli", "http"):
+        elif part == "unit-threads":
+            unit(args.build, env, tally, THREADS)
+        elif part in ("cli", "http", "browser"):
             pytest(part, env, tally)
         else:
-            {"unit": unit, "fuzz": fuzz}[part](args.build, env, tally)
+            {"unit": unit, "fuzz": fuzz, "memcheck": memcheck, "fuzz-run": fuzz_run}[part](args.build, env, tally)
+    for failure in tally.failures:
+        print(f"FAILED {failure}")
     if tally.skipped:
         print(f"({tally.skipped} skipped)")
     print(f"{tally.passed} passed, {tally.failed} failed")

@@ -12,7 +12,7 @@ SEQMSED = os.environ.get("SEQMSED", str(TOP / "build/seqmsed"))
 DIGITS = TOP / "tests/data/digits"
 MODEL, CALIB = DIGITS / "model.onnx", DIGITS / "calib.npz"
 LAYERS = ["/0/Conv", "/3/Conv", "/6/Conv", "/9/Conv", "/13/Gemm", "/15/Gemm"]
-OUTPUTS = ["model.encodings", "model_weights_quantized.onnx", "report.json"]
+OUTPUTS = ["model.encodings", "model.onnx", "model_qdq.onnx", "model_qdq_prequantized.onnx", "report.html", "report.json"]
 
 
 def run(*argv):
@@ -56,7 +56,7 @@ def fixture_images():
 
 # ---- what it writes ----
 
-def test_writes_three_files_and_nothing_else(tmp_path):
+def test_writes_its_files_and_nothing_else(tmp_path):
     done(quantize(tmp_path / "a/b"))
     assert sorted(p.name for p in (tmp_path / "a/b").iterdir()) == OUTPUTS
 
@@ -77,6 +77,72 @@ def test_the_search_never_does_worse_than_the_full_range(tmp_path):
     for layer in report(tmp_path)["layers"]:
         assert all(a <= b for a, b in zip(layer["loss"], layer["minmax_loss"]))
         assert sum(layer["loss"]) < 0.9 * sum(layer["minmax_loss"])
+
+
+@pytest.mark.parametrize("symmetry", ("symqt", "symfp", "asym"))
+@pytest.mark.parametrize("loss", ("mse", "l1", "sqnr"))
+def test_no_loss_is_larger_than_the_full_ranges(tmp_path, loss, symmetry):
+    r = done(quantize(tmp_path, "--loss-fn", loss, "--inp-symmetry", symmetry))
+    assert f"output error ({loss})" in r.stdout
+    assert (report(tmp_path)["params"]["loss_fn"], report(tmp_path)["params"]["inp_symmetry"]) == (loss, symmetry)
+    for layer in report(tmp_path)["layers"]:
+        assert layer["loss_fn"] == loss
+        assert layer["strategy"] == "direct" if loss == "l1" else layer["strategy"] in ("gram", "direct")
+        assert all(a <= b for a, b in zip(layer["loss"], layer["minmax_loss"]))
+
+
+@pytest.mark.parametrize("flags", (("--loss-fn", "l1"), ("--inp-symmetry", "asym", "--loss-fn", "sqnr")))
+def test_compare_judges_by_the_loss_of_the_search(tmp_path, flags):
+    done(quantize(tmp_path / "mse"))
+    done(quantize(tmp_path / "other", *flags))
+    files = [tmp_path / d / "model.encodings" for d in ("mse", "other")]
+    r = run("compare", *files, "--model", MODEL, "--calib", CALIB, *flags)
+    judged = [line for line in r.stdout.splitlines() if "own choice" in line]
+    assert len(judged) == 2 and "0 neither" in judged[1] and "0 neither" not in judged[0]
+
+
+def test_inputs_says_how_arrays_feed_the_model(tmp_path, images):
+    """Bytes, channels last, under another name: the same numbers, the same scales."""
+    steps = numpy.round(images * 255).astype(numpy.uint8)
+    done(quantize(tmp_path / "as_is", calib=save(tmp_path / "a.npz", image=(steps.astype(float) / 256 - 0.25).astype(numpy.float32))))
+    mapped = {"image": {"array": "photo", "transpose": [0, 3, 1, 2], "scale": 1 / 256, "offset": [-0.25]}}
+    other = save(tmp_path / "b.npz", photo=steps.transpose(0, 2, 3, 1), unused=numpy.zeros(3))
+    done(quantize(tmp_path / "mapped", "--inputs", json.dumps(mapped), calib=other))
+    assert (tmp_path / "mapped/model.encodings").read_bytes() == (tmp_path / "as_is/model.encodings").read_bytes()
+    line = fails(quantize(tmp_path / "no", "--inputs", json.dumps({"picture": {}}), calib=other), "bad-param")
+    assert "/inputs/picture" in line and '"image"' in line
+
+
+def checkpoints(groups, on_cpu="False", **other):
+    return json.dumps({"grouped_modules": groups, "include_static_inputs": ["True"] * len(groups), "cache_on_cpu": on_cpu, **other})
+
+
+def test_checkpoints_go_to_a_file_or_stay_in_memory(tmp_path):
+    """Either way the encodings are the same."""
+    groups = {"0": ["/0/*"], "1": ["/6/Conv", "/9/Conv"], "2": ["/1?/Gemm"]}
+    done(quantize(tmp_path / "plain"))
+    for on_cpu in ("True", "False", True, False):
+        out = tmp_path / str(on_cpu)
+        done(quantize(out, "--checkpoints-config", checkpoints(groups, on_cpu)))
+        assert (report(out)["spilled_bytes"] > 0) == (on_cpu in ("False", False))
+        assert (out / "model.encodings").read_bytes() == (tmp_path / "plain/model.encodings").read_bytes()
+
+
+@pytest.mark.parametrize("config, says", (
+    ("[]", "expected an object"),
+    ("{}", '"grouped_modules" is missing'),
+    ('{"grouped_modules": {"0": ["a"]}, "include_static_inputs": ["True"]}', '"cache_on_cpu" is missing'),
+    (checkpoints({"1": ["a"]}), "/grouped_modules/0"),
+    (checkpoints({"0": []}), "/grouped_modules/0"),
+    (checkpoints({"0": ["a"]}, include_static_inputs=[]), "/include_static_inputs"),
+    (checkpoints({"0": ["a"]}, include_static_inputs=["yes"]), "/include_static_inputs/0"),
+    (checkpoints({"0": ["a"]}, "maybe"), "/cache_on_cpu"),
+    (checkpoints({"0": ["/0/Conv"], "1": ["/6/conv"]}), '/grouped_modules/1/0: no node matches "/6/conv"; the nearest is "/6/Conv"'),
+    (checkpoints({"0": ["/6/Conv"], "1": ["/0/Conv"]}), "/grouped_modules/1: it begins with /0/Conv, before group 0"),
+))
+def test_checkpoints_that_make_no_sense_are_refused(tmp_path, config, says):
+    r = quantize(tmp_path / "o", "--checkpoints-config", config)
+    assert r.returncode in (1, 2) and says in r.stderr, r.stderr
 
 
 def test_one_candidate_is_the_full_range(tmp_path):
@@ -138,17 +204,49 @@ def test_number_types_that_lose_nothing_change_nothing(tmp_path, images):
         assert scales(tmp_path / kind) == scales(tmp_path / "f4")
 
 
-def test_the_quantized_model_has_the_same_layers(tmp_path):
+def test_the_float_model_is_the_one_that_was_given(tmp_path):
     done(quantize(tmp_path))
-    a, b = (json.loads(done(run("inspect", m, "--json")).stdout) for m in (MODEL, tmp_path / "model_weights_quantized.onnx"))
+    a, b = (json.loads(done(run("inspect", m, "--json")).stdout) for m in (MODEL, tmp_path / "model.onnx"))
     assert a == b
-    assert (tmp_path / "model_weights_quantized.onnx").read_bytes() != MODEL.read_bytes()
+
+
+def test_the_qdq_models_run_and_agree_with_the_simulation(tmp_path):
+    done(quantize(tmp_path))
+    for row in json.loads((tmp_path / "report.json").read_text())["qdq"]:
+        assert row["sqnr_db"] is None or row["sqnr_db"] > 30, row
+    refused = run("quantize", tmp_path / "model_qdq.onnx", CALIB, "-o", tmp_path / "again")
+    assert refused.returncode == 1 and "quantized already" in refused.stderr
+
+
+def test_evaluation_makes_a_table(tmp_path):
+    shown = done(quantize(tmp_path, "--eval", DIGITS / "eval.npz")).stdout
+    rows = json.loads((tmp_path / "report.json").read_text())["accuracy"]
+    assert [(r["weights"], r["activations"]) for r in rows] == [("fp32", False), ("minmax", False), ("minmax", True), ("searched", False), ("searched", True)]
+    assert rows[0]["accuracy"] > 0.95 and rows[4]["outputs"][0]["sqnr_db"] > rows[2]["outputs"][0]["sqnr_db"]
+    assert "fp32" in shown and "with activations" in shown
+    done(quantize(tmp_path / "other", "--eval", DIGITS / "eval.npz", "--evaluate", '{"metric": "sqnr"}'))
+    assert json.loads((tmp_path / "other/report.json").read_text())["accuracy"][0]["accuracy"] is None
+
+
+@pytest.mark.parametrize("flags", [("--config", "htp_v99"), ("--config", '{"defaults": {}}'), ("--output-bw", "1"), ("--output-bw", "float8"),
+                                   ("--quant-scheme", "mse"), ("--percentile", "101"), ("--evaluate", '{"what": 1}'), ("--degenerate-ranges", "x")])
+def test_settings_of_the_simulation_are_checked_at_once(tmp_path, flags):
+    r = quantize(tmp_path / "out", *flags)
+    assert r.returncode == 2 and flags[0] in r.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flags", [("--config", "htp_v81"), ("--config", "per-tensor"), ("--output-bw", "float16"), ("--output-bw", "16"),
+                                   ("--quant-scheme", "tf_enhanced", "--param-quant-scheme", "tf_enhanced"),
+                                   ("--quant-scheme", "percentile", "--percentile", "99.9"), ("--fold-batch-norm",)])
+def test_settings_of_the_simulation_work(tmp_path, flags):
+    done(quantize(tmp_path, *flags))
+    assert json.loads((tmp_path / "model.encodings").read_text())["activation_encodings"]
 
 
 def test_quantizing_twice_finds_the_same_bytes(tmp_path):
     for name in "ab":
         done(quantize(tmp_path / name))
-    for name in ("model.encodings", "model_weights_quantized.onnx"):
+    for name in ("model.encodings", "model_qdq.onnx"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -196,6 +294,16 @@ def test_compare_tells_equal_from_different(tmp_path):
     assert run("compare", tmp_path / "a/model.encodings", tmp_path / "c/model.encodings").returncode == 1
 
 
+def test_compare_knows_every_version(tmp_path):
+    for version in ("0.6.1", "1.0.0", "2.0.0", "2.1.0"):
+        done(quantize(tmp_path / version, "--encoding-version", version))
+    files = {version: tmp_path / version / "model.encodings" for version in ("0.6.1", "1.0.0", "2.0.0", "2.1.0")}
+    assert run("compare", files["0.6.1"], files["1.0.0"]).returncode == 0
+    other = run("compare", files["1.0.0"], files["2.0.0"])  # which has the biases, and tensors whose numbers are only moved
+    assert "only in" in other.stdout and "0 of " in other.stdout, other.stdout
+    assert run("compare", files["2.1.0"], files["2.1.0"]).returncode == 0
+
+
 def test_version_and_help():
     assert done(run("version")).stdout.startswith("seqmsed ")
     for argv in (["help"], ["--help"], ["quantize", "--help"], ["inspect", "--help"], ["compare", "--help"]):
@@ -207,7 +315,7 @@ def test_version_and_help():
 @pytest.mark.parametrize("argv", [
     [], ["quantise"], ["quantize"], ["quantize", MODEL], ["quantize", MODEL, CALIB], ["inspect"], ["compare", MODEL],
     ["quantize", MODEL, CALIB, CALIB, "-o", "x"], ["quantize", MODEL, CALIB, "-o"], ["inspect", MODEL, "--jsno"],
-    ["quantize", MODEL, CALIB, "-o", "x", "--output-bw", "8"],
+    ["quantize", MODEL, CALIB, "-o", "x", "--reuse", "true"],
     ["quantize", MODEL, CALIB, "-o", "x", "--param-bw", "four"], ["quantize", MODEL, CALIB, "-o", "x", "--param-bw", "1"],
     ["quantize", MODEL, CALIB, "-o", "x", "--param-bw", "4.5"], ["quantize", MODEL, CALIB, "-o", "x", "--num-candidates", "0"],
     ["quantize", MODEL, CALIB, "-o", "x", "--encoding-version", "3.0.0"],

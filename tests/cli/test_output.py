@@ -1,10 +1,14 @@
 """Where results go, what is said meanwhile, and how it ends when it cannot go on."""
+import fcntl
 import json
 import os
 import pathlib
 import pty
+import re
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import numpy
@@ -15,7 +19,7 @@ from conftest import SEQMSED, TOP
 
 ZOO = TOP / "tests/data/zoo"
 DIGITS = TOP / "tests/data/digits"
-FILES = {"model.encodings", "model_weights_quantized.onnx", "report.json"}
+FILES = {"model.encodings", "model.onnx", "model_qdq.onnx", "model_qdq_prequantized.onnx", "report.json", "report.html"}
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------------------
@@ -26,7 +30,7 @@ FILES = {"model.encodings", "model_weights_quantized.onnx", "report.json"}
     ["--param-bw", ""], ["--param-bw", "4 "], ["--param-bw", "0x4"], ["--param-bw", "99999999999999999999"], ["--num-candidates", "-1"],
     ["--batch-size", "-1"], ["--batch-size", "1.5"], ["--num-batches", "x"], ["--threads", "-2"], ["--threads", "1000000"],
     ["--max-memory-bytes", "lots"], ["--max-memory-bytes", "-1"], ["--max-memory-bytes", "99999999999T"], ["--encoding-version", ""],
-    ["--encoding-version", "2.0.0"], ["--json=yes", "--nonsense"], ["another-word"], ["--" + "x" * 300], ["--" + "x" * 300 + "=1"],
+    ["--encoding-version", "2.2.0"], ["--json=yes", "--nonsense"], ["another-word"], ["--" + "x" * 300], ["--" + "x" * 300 + "=1"],
     ["--param-bw", "%s%n%n"]], ids=lambda f: " ".join(f)[:40])
 def test_wrong_flags(work, quantize, flags):
     done = quantize(*flags)
@@ -37,6 +41,25 @@ def test_wrong_flags(work, quantize, flags):
 def test_an_empty_output_name(run, work):
     done = run("quantize", work.model, work.calib, "-o", "")
     assert done.returncode in (1, 2) and done.stderr.startswith("seqmsed: ")
+
+
+def test_a_dry_run_estimates_and_writes_nothing(run, work):
+    env = dict(os.environ, XDG_CACHE_HOME=str(work.dir / "cache"))
+    before = sorted(work.dir.rglob("*"))
+    done = run("quantize", DIGITS / "model.onnx", DIGITS / "calib.npz", "--dry-run", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    event = json.loads(done.stdout)
+    estimate = event["estimate"]
+    assert event["event"] == "estimate" and estimate["seconds"] == pytest.approx(sum(estimate["phases"].values()))
+    assert 16 << 20 < estimate["peak_bytes"] < 1 << 30 and estimate["spilled_bytes"] == 0
+    kept = work.dir / "cache/seqmsed/rates.json"
+    assert sorted(set(work.dir.rglob("*")) - set(before)) == [work.dir / "cache", kept.parent, kept]
+    rates = kept.read_bytes()
+    words = run("quantize", DIGITS / "model.onnx", DIGITS / "calib.npz", "--dry-run", "-o", work.out, env=env)
+    assert words.returncode == 0 and words.stdout.startswith("about ") and "MiB of memory" in words.stdout
+    assert kept.read_bytes() == rates and not work.out.exists()
+    wrong = run("quantize", DIGITS / "model.onnx", work.calib, "--dry-run", env=env)
+    assert wrong.returncode == 1 and "(calibration" in wrong.stderr, wrong.stderr
 
 
 # ---- the output folder --------------------------------------------------------------------------------------------------------
@@ -108,10 +131,10 @@ def test_output_of_somebody_else(work, refused):
 
 @pytest.fixture(name="small_disk")
 def fixture_small_disk(work):
-    """A file system of 16 KiB."""
+    """A file system of 64 KiB."""
     place = work.dir / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False,
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=False,
                                           capture_output=True).returncode:
         pytest.skip("cannot mount a small tmpfs")
     yield place
@@ -158,10 +181,15 @@ def test_stdout_closed_early(work):
 
 
 def test_nothing_is_left_in_the_temporary_folder(work, run):
-    """Nor does ONNX Runtime leave something there on its own account."""
-    (work.dir / "tmp").mkdir()
-    done = run("quantize", work.model, work.calib, "-o", work.out, env={**os.environ, "TMPDIR": str(work.dir / "tmp"), "HOME": str(work.dir / "tmp")})
-    assert done.returncode == 0 and not list((work.dir / "tmp").iterdir())
+    """Nor does ONNX Runtime leave something there, or at home, on its own account; ours is what was measured of the machine."""
+    tmp, home = work.dir / "tmp", work.dir / "home"
+    tmp.mkdir()
+    home.mkdir()
+    env = {**os.environ, "TMPDIR": str(tmp), "HOME": str(home)}
+    env.pop("XDG_CACHE_HOME", None)
+    assert run("quantize", work.model, work.calib, "-o", work.out, env=env).returncode == 0
+    assert not list(tmp.iterdir())
+    assert [f for f in home.rglob("*") if f.is_file()] == [home / ".cache/seqmsed/rates.json"]
 
 
 def test_a_pipe_sees_no_progress(quantize):
@@ -175,9 +203,11 @@ def test_quiet_is_quiet(quantize):
 
 
 def test_a_terminal_sees_progress(work):
+    """Layers, and how fast they go; no line is wider than the terminal, which could not draw over it. The search takes long enough to be seen."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen([SEQMSED, "quantize", DIGITS / "model.onnx", DIGITS / "calib.npz", "-o", work.out, "--batch-size", "1"],
-                          stdout=subprocess.DEVNULL, stderr=theirs) as p:
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    with subprocess.Popen([SEQMSED, "quantize", DIGITS / "model.onnx", DIGITS / "calib.npz", "-o", work.out, "--batch-size", "1", "--threads", "1",
+                           "--loss-fn", "l1", "--num-candidates", "200"], stdout=subprocess.DEVNULL, stderr=theirs) as p:
         os.close(theirs)
         seen = b""
         try:
@@ -187,6 +217,9 @@ def test_a_terminal_sees_progress(work):
             pass
     os.close(ours)
     assert p.returncode == 0 and b"%" in seen and seen.rstrip().endswith(b"\x1b[K")
+    lines = [line for line in seen.decode().split("\r\x1b[K") if "%" in line]
+    assert all(len(line) < 50 for line in lines), lines
+    assert any(re.match(r"search +\d+%  layer \d of 6", line) for line in lines), lines
 
 
 def events(done):
@@ -263,7 +296,7 @@ def test_same_bytes(work, run, name):
     for flags in DIFFERENT_WAYS:
         done = run("quantize", ZOO / f"{name}.onnx", ZOO / f"{name}.npz", "-o", work.out, "--quiet", *flags)
         assert done.returncode == 0, done.stderr
-        found.add(tuple((work.out / f).read_bytes() for f in ("model.encodings", "model_weights_quantized.onnx")))
+        found.add(tuple((work.out / f).read_bytes() for f in ("model.encodings", "model_qdq.onnx")))
     assert len(found) == 1
 
 

@@ -1,8 +1,8 @@
 /* Any text: what parses is written, and reads back to the same. */
 
-#include "core/buf.h"
-#include "core/err.h"
-#include "core/json.h"
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/json.h"
 
 #include <stdint.h>
 #include <stdlib.h>

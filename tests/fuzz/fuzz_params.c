@@ -1,10 +1,10 @@
 /* Settings as a JSON object, or as a command line's text, "name=value" a line. What they come to is written, and reads back
  * to the same. */
 
-#include "core/buf.h"
-#include "core/err.h"
-#include "core/json.h"
-#include "core/params.h"
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/json.h"
+#include "core/workflow/params.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -39,3 +39,16 @@ def param_encodings(path):
     """{tensor name: its encoding} of an encodings file of version 0.6.1 or 1.0.0."""
     params = load(path)["param_encodings"]
     return params if isinstance(params, dict) else {p["name"]: p for p in params}
+
+
+def searched(folder):
+    """Of the encodings that `seqmsed quantize` left in a folder, those of the weights that it searched: {name: encoding}."""
+    wanted = {layer["weight"] for layer in load(folder / "report.json")["layers"]}
+    return {name: e for name, e in param_encodings(folder / "model.encodings").items() if name in wanted}
+
+
+def searched_file(folder):
+    """The same as an encodings file, for `seqmsed compare`."""
+    whole, path = load(folder / "model.encodings"), folder / "searched.encodings"
+    path.write_text(json.dumps(dict(whole, activation_encodings=[], param_encodings=list(searched(folder).values()))))
+    return path

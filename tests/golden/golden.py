@@ -6,7 +6,8 @@
 $SEQMSED_SHARED (default ../shared) holds models/MODEL/*.onnx with calib.npz, and reference/golden/NAME/ with the settings
 (meta.json), the encodings (model_1_0_0.encodings) and the full-precision quantizers (quantizers.json.gz) of a run of the
 reference. Models that are not there are also looked for in $SEQMSED_MODELS. Every run whose settings we have is repeated with
-build/seqmsed and every weight that the reference searched is compared:
+build/seqmsed. Of the model that the reference had itself, the whole encodings file is compared: tensors, order, kinds of quantizers, scales to 1e-5. Of
+that and of its other flavours, every weight that the reference searched is:
 
     equal      the same offset, and the same scale to 1e-6 (exporters that fold constants differ in the last bit of a weight)
     near-tie   another candidate, but in double precision the two losses are closer than 1e-5 of their size, so that the
@@ -45,19 +46,6 @@ class Skip(Exception):
     pass
 
 
-def not_built(args):
-    """Why we cannot repeat a run with these settings yet, or None. Settings of the activations do not matter to the weights."""
-    if args.get("block_size") or args.get("lpbq"):
-        return "blockwise"
-    if args.get("config"):
-        return "a configuration file"
-    if args.get("scheme_params"):
-        return "another scheme for parameters"
-    if not str(args["param_bw"]).isdigit():
-        return f"param_bw {args['param_bw']}"
-    return None
-
-
 def find(relative):
     """A file of the models. One too large to keep there has a script get_NAME.sh beside its folder, which fetches it once."""
     relative = pathlib.Path(relative)
@@ -85,12 +73,22 @@ def inputs_of(name, args):
     return found + [(find(folder / m), find(folder / c)) for m, c in FLAVOURS.get(name, [])]
 
 
+def blocks(model, args):
+    """The overrides that give the run's op types their blocks; the reference calls a MatMul with an Add after it a Gemm."""
+    types = set(args["bq_op_types"].split(",")) | ({"MatMul"} if "Gemm" in args["bq_op_types"] else set())
+    here = {layer["op_type"] for layer in json.loads(common.seqmsed("inspect", model, "--json"))["layers"]}
+    return json.dumps([{"match": {"op_type": t}, "granularity": "block", "block_size": args["block_size"], "lpbq": args["lpbq"]}
+                       for t in sorted(types & here)])
+
+
 def settings_of(model, args, meta):
     """What to call seqmsed with."""
     one_by_one = model.stem.endswith("static1")
     samples = meta["batch_size"] * meta["num_batches"]
-    return {"param_bw": args["param_bw"], "num_candidates": args["candidates"], "batch_size": 1 if one_by_one else meta["batch_size"],
-            "num_batches": samples if one_by_one else meta["num_batches"]}
+    return {"param_bw": args["param_bw"], "output_bw": args["act_bw"], "num_candidates": args["candidates"], "config": args["config"],
+            "quant_scheme": args["scheme"], "percentile": args["percentile"], "batch_size": 1 if one_by_one else meta["batch_size"],
+            "num_batches": samples if one_by_one else meta["num_batches"],
+            "overrides": blocks(model, args) if args.get("block_size") else None}
 
 
 def renamed(ours, theirs):
@@ -98,27 +96,52 @@ def renamed(ours, theirs):
     return dict(zip(theirs, ours.values())) if len(ours) == len(theirs) and set(ours) != set(theirs) else ours
 
 
+def grids_of(entry):
+    """[(scale, offset), ...] of an entry of version 1.0.0; of LPBQ as its integers say."""
+    factors = entry.get("per_block_int_scale")
+    if not factors:
+        return list(zip(entry["scale"], entry["offset"]))
+    blocks_each = len(factors) // len(entry["scale"])
+    return [(entry["scale"][i // blocks_each] * f, entry["offset"][i // blocks_each]) for i, f in enumerate(factors)]
+
+
 def quantized(folder):
-    """What the reference made of the parameters, in full precision: {weight: [(scale, offset), ...]} of those it searched, and
-    the names of all that it quantizes, searched or not."""
+    """What the reference made of the parameters: {weight: entry} of those it searched, and the names of all that it quantizes, searched or
+    not."""
     with gzip.open(folder / "quantizers.json.gz") as f:
         params = {name: q for name, q in json.load(f).items() if q["param"] and q["enabled"]}
-    return {name: [(e[2], e[3]) for e in q["encodings"]] for name, q in params.items() if q["frozen"]}, set(params)
+    entries = common.param_encodings(folder / "model_1_0_0.encodings")
+    return {name: entries[name] for name, q in params.items() if q["frozen"]}, set(params)
+
+
+def searched_blocks(folder, theirs):
+    """The grids of LPBQ weights before their scales are compressed: those that the reference searched and goes on with."""
+    with gzip.open(folder / "quantizers.json.gz") as f:
+        live = json.load(f)
+    out = {}
+    for name, entry in theirs.items():
+        grids = [e[2:4] for e in live[name]["encodings"]]
+        channels = len(entry["scale"])
+        if live[name]["channel_axis"] == 1:  # [blocks][channels]
+            grids = [grids[b * channels + c] for c in range(channels) for b in range(len(grids) // channels)]
+        out[name] = {"enc_type": "PER_BLOCK", "scale": [g[0] for g in grids], "offset": [g[1] for g in grids]}
+    return out
 
 
 def compare(ours, theirs, known):
     """Returns (channels, equal, [channels with another candidate], [everything worse])."""
     channels = equal = 0
     differs, broken = [], []
-    for name, grids in theirs.items():
+    for name, entry in theirs.items():
+        grids = grids_of(entry)
         channels += len(grids)
         mine = ours.get(name)
-        if mine is None:
-            broken += [f"{name}: not in ours"] * len(grids)
+        if mine is None or mine["enc_type"] != entry["enc_type"]:
+            broken += [f"{name}: not in ours as {entry['enc_type']}"] * len(grids)
             continue
-        mine = list(zip(mine["scale"], mine["offset"]))
+        mine = grids_of(mine)
         if len(mine) != len(grids):
-            broken += [f"{name}: {len(mine)} channels, {len(grids)} expected"] * len(grids)
+            broken += [f"{name}: {len(mine)} grids, {len(grids)} expected"] * len(grids)
             continue
         for c, (a, b) in enumerate(zip(mine, grids)):
             if abs(a[0] - b[0]) <= 1e-6 * b[0] and a[1] == b[1]:
@@ -129,39 +152,91 @@ def compare(ours, theirs, known):
     return channels, equal, differs, broken
 
 
-def near_ties(golden, encodings, model, calib, settings):
+def near_ties(golden, folder, model, calib, settings):
     """Asks `seqmsed compare`; returns (whether every difference is a near-tie, what it printed)."""
-    expected = encodings.with_name("reference.encodings")  # the part that ours has too
-    whole = common.load(golden / "model_1_0_0.encodings")
-    expected.write_text(json.dumps(dict(whole, activation_encodings=[])))
+    expected = folder / "reference.encodings"  # the part that ours has too
+    expected.write_text(json.dumps(dict(common.load(golden / "model_1_0_0.encodings"), activation_encodings=[])))
     try:
-        return True, common.seqmsed("compare", encodings, expected, "--model", model, "--calib", calib,
-                                    *common.flags(settings))
+        return True, common.seqmsed("compare", common.searched_file(folder), expected, "--model", model, "--calib", calib, *common.flags(settings))
     except common.Failure as e:
         return False, str(e)
+
+
+def close(a, b):
+    """Whether an encoding says what the reference's does: scales to 1e-5, offsets to 1 where rounding may go either way."""
+    plain = [{k: v for k, v in x.items() if k not in ("scale", "offset")} for x in (a, b)]
+    if plain[0] != plain[1] or len(a.get("scale", [])) != len(b.get("scale", [])):
+        return False
+    return all(abs(x - y) <= 1e-5 * y for x, y in zip(a.get("scale", []), b.get("scale", []))) and a.get("offset", []) == b.get("offset", [])
+
+
+def all_encodings(ours, theirs, lpbq):
+    """Faults of the whole encodings file: the same tensors in the same order, the same kinds of quantizers, the same scales. After an LPBQ search the
+    reference simulates uncompressed scales and exports compressed ones; ours simulates what it exports, so its activations differ."""
+    for section in ("param_encodings", "activation_encodings"):
+        a, b = ({e["name"]: e for e in x[section]} for x in (ours, theirs))
+        if list(a) != list(b):
+            yield f"{section}: ours lacks {sorted(set(b) - set(a))[:5]}, has {sorted(set(a) - set(b))[:5]}, or has another order"
+        for name in a.keys() & b.keys():
+            if not close(a[name], b[name]) and not (lpbq and section == "activation_encodings"):
+                yield f"{name}: ours {str(a[name])[:200]}, reference {str(b[name])[:200]}"
+
+
+def numbers(entry):
+    """The floating-point numbers of an entry of version 2, in order."""
+    scales = entry.get("y_scale", entry.get("per_channel_float_scale"))
+    flat = [scales]
+    while flat and isinstance(flat[0], list):
+        flat = [x for row in flat for x in row]
+    return flat
+
+
+def version_2(golden, model, calib, out, settings, lpbq):
+    """Faults of the file of version 2.0.0, with its int32 biases and tensors whose numbers are only moved; the reference has none for basic_pitch."""
+    file = golden / "model_2_0_0.encodings"
+    if not file.exists():
+        return []
+    common.quantize(model, calib, out, encoding_version="2.0.0", **settings)
+    ours, theirs = common.load(out / "model.encodings")["encodings"], common.load(file)["encodings"]
+    if [e["name"] for e in ours] != [e["name"] for e in theirs]:
+        return [f"2.0.0: ours lacks {sorted({e['name'] for e in theirs} - {e['name'] for e in ours})[:5]}, has "
+                f"{sorted({e['name'] for e in ours} - {e['name'] for e in theirs})[:5]}, or has another order"]
+    faults = []
+    for a, b in zip(ours, theirs):
+        same = {k: v for k, v in a.items() if "scale" not in k or "int" in k} == {k: v for k, v in b.items() if "scale" not in k or "int" in k}
+        x, y = numbers(a), numbers(b)
+        follows = lpbq and not b["output_dtype"].startswith("int4")
+        if not follows and (not same or len(x) != len(y) or any(abs(p - q) > 1e-5 * abs(q) for p, q in zip(x, y))):
+            faults.append(f"2.0.0, {a['name']}: ours {str(a)[:200]}, reference {str(b)[:200]}")
+    return faults
 
 
 def check(golden, tmp):
     """Repeats one run; yields a row for each model file it was made from."""
     meta = json.loads((golden / "meta.json").read_text())
     args = meta["args"]
-    why = not_built(args)
-    if why:
-        raise Skip(f"{why}: not built yet")
     theirs, known = quantized(golden)
+    reference = common.load(golden / "model_1_0_0.encodings")
     for model, calib in inputs_of(golden.name, args):
         out = pathlib.Path(tmp) / model.stem
         settings = settings_of(model, args, meta)
         start = time.monotonic()
         common.quantize(model, calib, out, **settings)
         seconds = time.monotonic() - start
-        channels, equal, differs, broken = compare(renamed(common.param_encodings(out / "model.encodings"), theirs), theirs, known)
-        ties, said = near_ties(golden, out / "model.encodings", model, calib, settings) if differs else (True, "")
+        channels, equal, differs, broken = compare(renamed(common.searched(out), theirs), theirs, known)
+        if str(model).endswith(args["model"]) and str(calib).endswith(args["calib"]):
+            broken += all_encodings(common.load(out / "model.encodings"), reference, args["lpbq"])
+            broken += version_2(golden, model, calib, out.with_suffix(".2"), settings, args["lpbq"])
+        ties, said = near_ties(golden, out, model, calib, settings) if differs else (True, "")
         near, wrong = (len(differs), len(broken)) if ties else (0, len(differs) + len(broken))
         label = golden.name
         if (model.name, calib.name) != (pathlib.Path(args["model"]).name, pathlib.Path(args["calib"]).name):
             label += f" ({model.name}, {calib.name})" if calib.name != "calib.npz" else f" ({model.name})"
         yield label, channels, equal, near, wrong, seconds, broken + differs, said
+    if args["lpbq"]:
+        common.quantize(model, calib, out, **dict(settings, overrides=blocks(model, dict(args, lpbq=False))))
+        channels, equal, differs, broken = compare(common.searched(out), searched_blocks(golden, theirs), known)
+        yield f"{golden.name} (as searched)", channels, equal, 0, len(differs + broken), 0.0, broken + differs, ""
 
 
 def main():

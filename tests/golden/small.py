@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The committed sample against the reference's encodings for it, digit by digit, and ours against ours: neither threads nor the
 memory budget may change a byte. Ends with `golden: N passed, N failed, N skipped`."""
+import json
 import pathlib
 import sys
 import tempfile
@@ -42,6 +43,26 @@ def matches_reference(tmp, version):
     return list(differences(common.param_encodings(file), common.param_encodings(golden)))
 
 
+def matches_other_loss(tmp, loss):
+    return list(differences(common.param_encodings(run(tmp, loss_fn=loss)), common.param_encodings(DIGITS / f"golden/{loss}_1_0_0.encodings")))
+
+
+BLOCKS = {"match": {"op_type": "Gemm"}, "granularity": "block", "block_size": 64}
+KINDS = {
+    "per_tensor": {"granularity": "per_tensor"},
+    "strict": {"config": DIGITS / "golden/strict.json"},
+    "asymmetric": {"config": DIGITS / "golden/asymmetric.json"},
+    "block": {"overrides": json.dumps([BLOCKS])},
+    "lpbq": {"overrides": json.dumps([dict(BLOCKS, lpbq=True)])},
+}
+
+
+def matches_kind(tmp, kind):
+    theirs = common.param_encodings(DIGITS / f"golden/{kind}_1_0_0.encodings")
+    ours = common.param_encodings(run(tmp, **KINDS[kind]))
+    return list(differences({name: ours[name] for name in theirs if name in ours}, theirs))
+
+
 def same_bytes(tmp, **settings):
     plain, other = run(tmp / "plain", threads=1), run(tmp / "other", **settings)
     return [] if plain.read_bytes() == other.read_bytes() else [f"the encodings change with {settings}"]
@@ -50,6 +71,9 @@ def same_bytes(tmp, **settings):
 TESTS = {
     "encodings 1.0.0 equal the reference's": lambda tmp: matches_reference(tmp, "1.0.0"),
     "encodings 0.6.1 equal the reference's": lambda tmp: matches_reference(tmp, "0.6.1"),
+    "encodings with loss_fn l1 equal the reference's": lambda tmp: matches_other_loss(tmp, "l1"),
+    "encodings with loss_fn sqnr equal the reference's": lambda tmp: matches_other_loss(tmp, "sqnr"),
+    **{f"grids of kind {kind} equal the reference's": lambda tmp, kind=kind: matches_kind(tmp, kind) for kind in KINDS},
     "threads change nothing": lambda tmp: same_bytes(tmp, threads=3),
     "the memory budget changes nothing": lambda tmp: same_bytes(tmp, threads=2, max_memory_bytes="200K"),
 }

@@ -16,16 +16,21 @@ import numpy
 import common
 
 ZOO = common.TOP / "tests/data/zoo"
-SEARCH = ("param_bw", "num_candidates", "batch_size")
+SEARCH = ("param_bw", "num_candidates", "batch_size", "loss_fn", "block_size")
+
+
+def settings(case, keys):
+    flags = [word for key in keys if key in case for word in ("--" + key.replace("_", "-"), case[key])]
+    return flags + (["--granularity", "block"] if "block_size" in case else [])
 
 
 def quantize(case, folder):
-    """Runs one case; returns the encodings file."""
-    flags = [word for key in SEARCH if key in case for word in ("--" + key.replace("_", "-"), case[key])]
+    """Runs one case; returns the folder with the results."""
+    flags = settings(case, SEARCH)
     flags += [word for name in case.get("exclude", []) for word in ("--exclude", name)]
     model = ZOO / case["model"]
     common.seqmsed("quantize", f"{model}.onnx", f"{model}.npz", "-o", folder, "--quiet", *flags)
-    return folder / "model.encodings"
+    return folder
 
 
 # ---- against the reference ------------------------------------------------------------------------------------------------
@@ -47,7 +52,7 @@ def differences(ours, theirs):
 
 def near_ties(case, file, golden):
     """What `seqmsed compare` says against the differences being near-ties."""
-    flags = [word for key in ("num_candidates", "batch_size") if key in case for word in ("--" + key.replace("_", "-"), case[key])]
+    flags = settings(case, [key for key in SEARCH if key != "param_bw"])
     model = ZOO / case["model"]
     try:
         common.seqmsed("compare", file, golden, "--model", f"{model}.onnx", "--calib", f"{model}.npz", *flags)
@@ -57,9 +62,10 @@ def near_ties(case, file, golden):
 
 
 def against_reference(name, case, folder):
-    file, golden = quantize(case, folder), ZOO / "golden" / f"{name}.encodings"
-    wrong, other = differences(common.param_encodings(file), common.param_encodings(golden))
-    said = near_ties(case, file, golden) if other and not wrong else []
+    golden = ZOO / "golden" / f"{name}.encodings"
+    quantize(case, folder)
+    wrong, other = differences(common.searched(folder), common.param_encodings(golden))
+    said = near_ties(case, common.searched_file(folder), golden) if other and not wrong else []
     return wrong + (other + said if wrong or said else []), len(other)
 
 
@@ -108,7 +114,7 @@ CHAINS = {"brute_exclude_first": ("-w1", "relu", "w2", "relu", "w3"), "brute_rej
 
 def by_brute_force(case, folder):
     """A chain of layers; one with a minus stays float."""
-    ours = common.param_encodings(quantize(case, folder))
+    ours = common.searched(quantize(case, folder))
     weights = numpy.load(ZOO / f"{case['model']}.weights.npz")
     x, faults, expected = numpy.load(ZOO / f"{case['model']}.npz")["x"].astype(float), [], []
     for step in CHAINS[case["model"]]:

@@ -25,11 +25,13 @@ SHARED = pathlib.Path(os.environ.get("SEQMSED_SHARED", TOP.parent / "shared"))
 
 # How much slower everything is than in a release build, and whether figures mean anything.
 SANITIZER = next((s for s in ("asan", "tsan") if s in os.environ.get("SEQMSED_BUILD", SEQMSED).split("/")), None)
+# Whether what is reached is counted: then engines write files as they end, and may.
+COUNTED = "coverage" in os.environ.get("SEQMSED_BUILD", SEQMSED).split("/")
 SLOW = {None: 1, "asan": 4, "tsan": 8}[SANITIZER]
 FINAL = ("succeeded", "failed", "canceled")
 
 
-def until(condition, what, seconds=20):
+def until(condition, what, seconds=60):
     """Polls until the condition gives something true, and gives that back."""
     end = time.monotonic() + seconds * SLOW
     while True:
@@ -87,7 +89,9 @@ class Daemon:
         env = {k: v for k, v in os.environ.items() if not k.startswith("SEQMSED_") or k == "SEQMSED_ONNXRUNTIME"} | self.env
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env)
-        ready, _, _ = select.select([self.process.stdout], [], [], 20 * SLOW)
+        poll = select.poll()  # select knows no descriptors above 1023
+        poll.register(self.process.stdout, select.POLLIN)
+        ready = poll.poll(20000 * SLOW)
         line = self.process.stdout.readline().decode() if ready else ""
         if not line.startswith("listening on http://127.0.0.1:"):
             self.kill()
@@ -227,7 +231,8 @@ class Daemon:
         return self.request("POST", "/v1/jobs", json.dumps(body), {"Content-Type": "application/json"})
 
     def job(self, model, calibration, **params):
-        r = self.submit(model=model, calibration=calibration, params=params)
+        """A job that searches, also when an equal one has done so."""
+        r = self.submit(model=model, calibration=calibration, params={"reuse": False} | params)
         assert r.status == 202, r
         return r.json()["id"]
 

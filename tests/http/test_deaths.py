@@ -1,14 +1,17 @@
 """Deaths of the daemon and of its engines, orderly ends, cancels: acknowledged work is neither lost nor done wrong."""
+import contextlib
 import os
 import pathlib
 import random
 import signal
+import sqlite3
 import threading
 import time
 
+import numpy
 import pytest
 
-from daemon import MODEL, SLOW, in_threads, is_alive, until
+from daemon import MODEL, SANITIZER, SHARED, SLOW, in_threads, is_alive, until
 
 LONG = {"num_candidates": 100000}  # with long_calib: many seconds
 
@@ -37,6 +40,79 @@ def test_killed_daemon_finishes_the_job_after_restart(loaded, reference, long_ca
     assert loaded.encodings(job) == reference(MODEL, long_calib)
     assert loaded.encodings(job, "0.6.1") == reference(MODEL, long_calib, "0.6.1")
     assert [x["index"] for x in loaded.json(f"/v1/jobs/{job}/layers")["data"]] == list(range(6))
+
+
+def report_of(daemon, job):
+    """The report without what differs from run to run."""
+    r = daemon.json(f"/v1/jobs/{job}/artifacts/report.json")
+    for part in (r, *r["layers"]):
+        part.pop("seconds"), part.pop("predicted_seconds")
+    r.pop("spilled_bytes")
+    return r
+
+
+def outcome(daemon, job):
+    files = {a["name"]: a["sha256"] for a in daemon.json(f"/v1/jobs/{job}/artifacts")["data"]}
+    files.pop("report.json"), files.pop("report.html")
+    layers = daemon.json(f"/v1/jobs/{job}/layers")["data"]
+    return files, report_of(daemon, job), layers, [daemon.json(f"/v1/jobs/{job}/layers/{x['index']}/curve") for x in layers]
+
+
+def without_seconds(layers):
+    return [{k: v for k, v in x.items() if k != "ms"} for x in layers]
+
+
+@pytest.mark.seconds(180)
+@pytest.mark.parametrize("name", ["digits", "mnist_resnet"])
+def test_killed_at_every_finished_layer(start, long_calib, tmp_path, name):
+    """Daemon and engine die by turns, each time that one more layer is done. The job goes on, and comes out as if nothing had happened."""
+    model, calib = MODEL, long_calib
+    if name != "digits":
+        model = SHARED / "models" / name / "model.onnx"
+        if not model.exists():
+            pytest.skip(f"no {name} in $SEQMSED_SHARED")
+        data = numpy.load(model.with_name("calib.npz"))
+        calib = tmp_path / "calib.npz"
+        numpy.savez(calib, **{k: numpy.concatenate([data[k]] * (1 if SANITIZER else 4)) for k in data.files})
+    daemon = start("--threads-per-job", "1")
+    ids = daemon.model(model), daemon.calibration(calib)
+    unbroken = daemon.job(*ids)
+    total = daemon.succeed(unbroken)["progress"]["layers_total"]
+    job, engines_killed, done = daemon.job(*ids), 0, 0
+    while done < total:
+        until(lambda: has_layers(daemon, job, done + 1)() or daemon.json(f"/v1/jobs/{job}")["status"] == "succeeded", f"layer {done} is done")
+        done = len(daemon.json(f"/v1/jobs/{job}/layers")["data"])
+        if done % 2 and engines_killed < 2 and daemon.children():
+            os.kill(daemon.children()[0], signal.SIGKILL)
+            engines_killed += 1
+        else:
+            daemon.kill()
+            daemon.start("--threads-per-job", "1")
+    finished = daemon.succeed(job)
+    files, report, layers, curves = outcome(daemon, job)
+    expected_files, expected_report, expected_layers, expected_curves = outcome(daemon, unbroken)
+    assert files == expected_files and report == expected_report and curves == expected_curves
+    assert without_seconds(layers) == without_seconds(expected_layers)
+    with contextlib.closing(daemon.database()) as d:
+        attempts = [a for (a,) in d.execute("SELECT attempt FROM job_layers WHERE job_id = ?", (job,))]
+        assert d.execute("SELECT count(*) FROM job_layers WHERE frame IS NOT NULL").fetchone() == (0,)  # they served their purpose
+    print(f"{name}: {finished['attempt']} attempts, layers found by {sorted(set(attempts))}")
+    assert finished["attempt"] > total // 3 and len(set(attempts)) > total // 3  # nothing was searched twice
+
+
+def test_layers_of_another_machine_are_searched_again(loaded, reference, long_calib):
+    """As after an update of the program between two attempts."""
+    job = loaded.job(loaded.model_id, loaded.long_id)
+    until(has_layers(loaded, job, 2), "two layers are done")
+    loaded.kill()
+    with contextlib.closing(sqlite3.connect(loaded.state / "seqmsed.db")) as d, d:
+        n = d.execute("UPDATE job_layers SET frame = replace(frame, '\"machine\": \"build ', '\"machine\": \"build 00')").rowcount
+    assert n >= 2
+    loaded.start()
+    loaded.succeed(job)
+    assert loaded.encodings(job) == reference(MODEL, long_calib)
+    with contextlib.closing(loaded.database()) as d:
+        assert d.execute("SELECT DISTINCT attempt FROM job_layers WHERE job_id = ?", (job,)).fetchall() == [(2,)]
 
 
 def test_killed_at_once_and_again(loaded, reference, long_calib):

@@ -1,10 +1,11 @@
 """Downloads and lists, as caches, resuming clients and scripts use them."""
 import base64
 import hashlib
+import json
 
 import pytest
 
-from daemon import CALIB, MODEL
+from daemon import CALIB, MODEL, until
 
 
 @pytest.fixture(name="files", scope="module")
@@ -156,3 +157,64 @@ def test_events(standing):
             break
         after = page["next"]
     assert seen == events
+
+
+# ---- encodings before the end ----
+
+OVERRIDES = [{"match": {"name": "/0/Conv"}, "granularity": "per_tensor"}, {"match": {"op_type": "Gemm"}, "granularity": "block", "block_size": 8},
+             {"match": {"name": "/6/Conv"}, "symmetric": False}]
+
+
+def weights(text, version):
+    """Entries of the file by tensor."""
+    o = json.loads(text)
+    if version.startswith("2"):
+        return {x["name"]: x for x in o["encodings"]}
+    return o["param_encodings"] if version == "0.6.1" else {x["name"]: x for x in o["param_encodings"]}
+
+
+@pytest.mark.parametrize("version", ["0.6.1", "1.0.0", "2.0.0", "2.1.0"])
+def test_partial_encodings_are_those_of_the_end(start, long_calib, version):
+    daemon = start("--threads-per-job", "1")
+    job = daemon.job(daemon.model(), daemon.calibration(long_calib), overrides=OVERRIDES)
+    url = f"/v1/jobs/{job}/encodings?version={version}"
+    seen = []
+
+    def partial(job_url=url):
+        r = daemon.get(job_url + "&partial=1")
+        assert r.status == 200 or r.code == "job-not-finished", r
+        return r if r.status == 200 else None
+    seen.append(until(partial, "a layer is finished"))
+    assert "attachment" in seen[0].headers["Content-Disposition"]
+    until(lambda: len(daemon.json(f"/v1/jobs/{job}/layers")["data"]) >= 3, "three layers are finished")
+    daemon.kill()
+    daemon.start("--threads-per-job", "1", "--workers", "1")
+    seen.append(partial())
+    daemon.request("POST", f"/v1/jobs/{job}/cancel")
+    ended = daemon.wait(job)
+    assert ended["status"] in ("canceled", "succeeded")
+    if ended["status"] == "canceled":
+        assert daemon.get(url).code == "bad-state"
+        seen.append(partial())
+        again = daemon.request("POST", f"/v1/jobs/{job}/retry").json()["id"]
+        daemon.succeed(again)
+        url = url.replace(job, again)
+    whole = daemon.get(url)
+    assert partial(url).body == whole.body  # of a job that has succeeded it is the whole
+    final, before = weights(whole.body, version), {}
+    for r in seen:
+        now = weights(r.body, version)
+        assert before.items() <= now.items() and all(final[name] == entry for name, entry in now.items()), (now, final)
+        before = now
+    assert len(before) >= 3
+
+
+def test_partial_encodings_that_are_not_there(standing):
+    url = f"/v1/jobs/{standing.job_id}/encodings?partial="
+    assert standing.get(url + "2").pointers == ["?partial"] and standing.get(url).pointers == ["?partial"]
+    assert standing.get(url + "1").body == standing.get(url + "0").body == standing.encodings(standing.job_id)
+    assert standing.get("/v1/jobs/job_1/encodings?partial=1").code == "not-found"
+    job = standing.job(standing.model_id, standing.calibration_id, num_candidates=100000)
+    standing.request("POST", f"/v1/jobs/{job}/cancel")
+    standing.wait(job)
+    assert standing.get(f"/v1/jobs/{job}/encodings?partial=1").code == "bad-state"

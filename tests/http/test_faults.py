@@ -13,6 +13,7 @@ import pytest
 
 from daemon import CALIB, MODEL, SANITIZER, ZOO, Daemon
 
+SPARE = ZOO / "conv1d.onnx"
 EXTERNAL = ZOO / "external_data.onnx", ZOO / "external_data.data"
 
 
@@ -32,13 +33,14 @@ def session(daemon, seen):
     seen["complete"] = external
     job = seen["job"] = daemon.job(model, calibration, num_candidates=5)
     daemon.succeed(job)
-    seen["deleting"] = model
-    assert daemon.request("DELETE", f"/v1/models/{model}").status == 204
-    seen["deleted"] = model
+    spare = seen["spare"] = daemon.model(SPARE)  # a file that no result repeats, so that it really goes
+    seen["deleting"] = spare
+    assert daemon.request("DELETE", f"/v1/models/{spare}").status == 204
+    seen["deleted"] = spare
 
 
 def check(daemon, seen, expected):
-    for key, kind in (("model", "models"), ("calibration", "calibrations"), ("external", "models"), ("job", "jobs")):
+    for key, kind in (("model", "models"), ("calibration", "calibrations"), ("external", "models"), ("spare", "models"), ("job", "jobs")):
         if key in seen and seen[key] != seen.get("deleting"):
             assert daemon.get(f"/v1/{kind}/{seen[key]}").status == 200, key
     if "complete" in seen:

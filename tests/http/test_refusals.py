@@ -209,6 +209,14 @@ def job_body(daemon, **more):
     ({"params": {"num_candidates": 2**63 - 1}}, "bad-param", "/params/num_candidates"),
     ({"params": {"batch_size": -1}}, "bad-param", "/params/batch_size"),
     ({"params": {"threads": 10**6}}, "bad-param", "/params/threads"),
+    ({"params": {"granularity": "row"}}, "bad-param", "/params/granularity"),
+    ({"params": {"granularity": "block"}}, "bad-param", "/params/granularity"),
+    ({"params": {"block_size": 8}}, "bad-param", "/params/block_size"),
+    ({"params": {"lpbq": True}}, "bad-param", "/params/lpbq"),
+    ({"params": {"overrides": [{"match": {"name": "*"}, "param_bw": 4}, {"match": {"nam": "*"}, "param_bw": 4}]}}, "unknown-field",
+     "/params/overrides/1/match/nam"),
+    ({"params": {"overrides": [{"match": {"name": "*"}, "granularity": "block"}]}}, "bad-param", "/params/overrides/0/granularity"),
+    ({"params": {"load_encodings": {"version": "7"}}}, "bad-param", "/params/load_encodings"),
     ({"params": {"include": "x"}}, "bad-param", "/params/include"),
     ({"params": {"include": ["x", 1]}}, "bad-param", "/params/include/1"),
     ({"params": {"exclude": ["x" * 1001]}}, "bad-param", "/params/exclude/0"),
@@ -297,7 +305,7 @@ def test_what_a_live_job_needs_stays(start, long_calib):
         assert daemon.request("DELETE", f"/v1/{what}").status == 204
         assert daemon.get(f"/v1/{what}").status == 404
     until(lambda: set(daemon.files()) == {"lock"}, "all files are gone", 2)
-    assert all(n == 0 for t, n in daemon.rows().items() if t not in ("schema_migrations", "fits"))
+    assert all(n == 0 for t, n in daemon.rows().items() if t not in ("schema_migrations", "fits", "turns"))
 
 
 def test_finished_job_keeps_its_result_without_its_model(daemon, reference):

@@ -72,9 +72,9 @@ def test_session_as_documented(sh, reference):
 
 
 def documented():
-    """The curl lines of the README, without the comments behind them."""
-    lines = (TOP / "README.md").read_text().splitlines()
-    return [re.sub(r"  +# .*", "", x.strip()) for x in lines if x.startswith("    curl ")]
+    """The curl lines of the README's session, without the comments behind them."""
+    session = (TOP / "README.md").read_text().split("\n## A session with curl\n")[1].split("\n## ")[0]
+    return [re.sub(r"  +# .*", "", x) for x in session.splitlines() if x.startswith("curl ")]
 
 
 def test_session_of_the_readme(sh):
@@ -129,6 +129,20 @@ def test_globs_reach_the_engine(standing, tmp_path):
     assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
 
 
+def test_overrides_reach_the_engine(standing, tmp_path):
+    overrides = [{"match": {"op_type": "Gemm"}, "granularity": "block", "block_size": 64, "lpbq": True},
+                 {"match": {"name": "/0/*"}, "granularity": "per_tensor", "num_candidates": 5}]
+    job = standing.job(standing.model_id, standing.calibration_id, overrides=overrides)
+    standing.succeed(job)
+    layers = standing.json(f"/v1/jobs/{job}/layers")["data"]
+    assert [x["settings"]["granularity"] for x in layers] == ["per_tensor"] + ["per_channel"] * 3 + ["lpbq", "per_channel"]
+    assert [x["settings"]["candidates"] for x in layers] == [5] + [20] * 5
+    assert [len(x["chosen"]) for x in layers] == [1, 12, 24, 32, 32 * 8, 10]
+    subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet", "--overrides", json.dumps(overrides)], check=True,
+                   timeout=60 * SLOW)
+    assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
+
+
 def test_files_are_those_of_the_command_line(standing, tmp_path):
     """Whatever both write under one name, encodings apart, is the same."""
     subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet"], check=True, timeout=60 * SLOW)
@@ -158,7 +172,51 @@ def test_layers_of_a_job(standing):
     assert [x["index"] for x in layers] == list(range(6))
     for x in layers:
         assert len(x["chosen"]) == x["channels"] and all(0 <= c < 20 for c in x["chosen"])
+        assert x["settings"] == {"param_bw": 4, "symmetric": True, "granularity": "per_channel", "block_size": 0, "candidates": 20,
+                                 "fell_back": False, "loss_fn": "mse"}
+        assert x["histogram"] == [x["chosen"].count(c) for c in range(20)]
         assert 0 <= x["loss"] <= x["minmax_loss"] and 0 <= x["gain"] <= 1 and x["ms"] >= 0
+        assert x["gain"] == pytest.approx(1 - x["loss"] / x["minmax_loss"])
+
+
+def test_loss_curve_of_a_layer(standing):
+    for x in standing.json(f"/v1/jobs/{standing.job_id}/layers")["data"]:
+        curve = standing.json(f"/v1/jobs/{standing.job_id}/layers/{x['index']}/curve")
+        assert {k: curve[k] for k in ("index", "node", "loss", "minmax_loss", "loss_fn")} == {
+            "index": x["index"], "node": x["node"], "loss": x["loss"], "minmax_loss": x["minmax_loss"], "loss_fn": "mse"}
+        points = curve["points"]
+        assert [p["candidate"] for p in points] == list(range(20))
+        assert [p["range"] for p in points] == [(i + 1) / 20 for i in range(20)]
+        assert [p["chosen"] for p in points] == x["histogram"]
+        assert points[-1]["loss"] == x["minmax_loss"]
+        assert all(p["loss"] >= x["loss"] for p in points)  # each channel chose its best
+        assert points[0]["loss"] > points[-1]["loss"]  # a twentieth of the range is no good
+    for wrong in ("6", "-1", "x", "00000000001", "1.5"):
+        assert standing.get(f"/v1/jobs/{standing.job_id}/layers/{wrong}/curve").code == "not-found"
+    assert standing.get("/v1/jobs/job_1/layers/0/curve").code == "not-found"
+
+
+@pytest.mark.parametrize("params", [{"granularity": "per_tensor"}, {"loss_fn": "sqnr"}, {"loss_fn": "l1", "num_candidates": 7}])
+def test_loss_curves_of_other_searches(standing, params):
+    job = standing.job(standing.model_id, standing.calibration_id, **params)
+    standing.succeed(job)
+    for x in standing.json(f"/v1/jobs/{job}/layers")["data"]:
+        curve = standing.json(f"/v1/jobs/{job}/layers/{x['index']}/curve")
+        assert len(curve["points"]) == params.get("num_candidates", 20) and curve["loss_fn"] == params.get("loss_fn", "mse")
+        assert curve["points"][-1]["loss"] == x["minmax_loss"]
+        if "granularity" in params:
+            assert curve["points"][x["chosen"][0]]["loss"] == x["loss"]
+
+
+def test_loss_curves_with_gaps_and_without_a_search(standing):
+    coarse = standing.job(standing.model_id, standing.calibration_id, search="coarse_to_fine", num_candidates=50)
+    off = standing.job(standing.model_id, standing.calibration_id, search="off")
+    standing.succeed(coarse)
+    standing.succeed(off)
+    curves = [standing.json(f"/v1/jobs/{coarse}/layers/{i}/curve")["points"] for i in range(6)]
+    assert all(c[-1]["loss"] is not None for c in curves) and any(p["loss"] is None for c in curves for p in c)
+    for i in range(6):
+        assert standing.json(f"/v1/jobs/{off}/layers/{i}/curve")["points"] == []
 
 
 def test_layers_of_a_model(standing):

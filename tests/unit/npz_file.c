@@ -1,6 +1,6 @@
 #include "npz_file.h"
 
-#include "core/npz.h"
+#include "core/data/arrays.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,15 +136,15 @@ int npz_file_fd(struct buf *content)
 	return fd;
 }
 
-struct npz *npz_file_open(struct buf *content, struct err *e)
+struct arrays *npz_file_open(struct buf *content, struct err *e)
 {
 	int fd = npz_file_fd(content);
-	struct npz *z = npz_open_fd(fd, "test.npz", e);
+	struct arrays *z = arrays_open_fd(fd, "test.npz", e);
 	(void)close(fd);
 	return z;
 }
 
-struct npz *npz_file_one(const char *name, const char *dict, const void *data, size_t len, struct err *e)
+struct arrays *npz_file_one(const char *name, const char *dict, const void *data, size_t len, struct err *e)
 {
 	struct buf npy = BUF_INIT, zip = BUF_INIT;
 	npz_file_npy(&npy, dict, data, len);

@@ -3,7 +3,7 @@
 
 /* Array files for tests, made byte by byte, so that they can lie. Out of memory ends the test program. */
 
-#include "core/buf.h"
+#include "core/base/buf.h"
 
 #include <stdint.h>
 
@@ -34,12 +34,12 @@ uint32_t npz_file_crc(const void *data, size_t len);
 /* A file without a name that holds the buffer's bytes; an open descriptor. The buffer is freed. */
 int npz_file_fd(struct buf *content);
 
-/* npz_open_fd() on it, closed. */
-struct npz;
+/* arrays_open_fd() on it, closed. */
+struct arrays;
 struct err;
-struct npz *npz_file_open(struct buf *content, struct err *e);
+struct arrays *npz_file_open(struct buf *content, struct err *e);
 
 /* A .npz with one stored array, opened. */
-struct npz *npz_file_one(const char *name, const char *dict, const void *data, size_t len, struct err *e);
+struct arrays *npz_file_one(const char *name, const char *dict, const void *data, size_t len, struct err *e);
 
 #endif

@@ -10,15 +10,21 @@ const char *shared_path(const char *relative, char *out, unsigned long size)
 	return out;
 }
 
-int shared_read(const char *relative, struct buf *out)
+int whole_file(const char *path, struct buf *out)
 {
-	char path[4096], chunk[4096];
+	char chunk[4096];
 	size_t n;
-	FILE *f = fopen(shared_path(relative, path, sizeof path), "rb");
+	FILE *f = fopen(path, "rb");
 	if (!f)
 		return -1;
 	while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
 		buf_add(out, chunk, n);
 	(void)fclose(f);
 	return buf_failed(out) ? -1 : 0;
+}
+
+int shared_read(const char *relative, struct buf *out)
+{
+	char path[4096];
+	return whole_file(shared_path(relative, path, sizeof path), out);
 }

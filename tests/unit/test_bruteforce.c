@@ -1,13 +1,15 @@
 /* Whole models against brute force: every channel's chosen candidate is the first least one of losses that are computed
- * here in double precision, by loops over the operator's definition, from the layer's real inputs. On the sample of tests/data, and on the real models
- * of $SEQMSED_SHARED where they are. */
+ * here in double precision, by loops over the operator's definition, from the layer's real inputs: for every loss and every choice of inputs. On the sample
+ * of tests/data, and on the real models of $SEQMSED_SHARED where they are. */
 
-#include "core/layers.h"
-#include "core/npz.h"
-#include "core/onnx_model.h"
-#include "core/seqmse.h"
+#include "core/data/arrays.h"
+#include "core/onnx/onnx_model.h"
+#include "core/search/layers.h"
+#include "core/search/loss.h"
+#include "core/search/seqmse.h"
 #include "shared.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -18,66 +20,103 @@
 
 #include <cmocka.h>
 
-enum { CANDIDATES = 20, MAX_LAYERS = 64 };
+enum { CANDIDATES = 20, MAX_LAYERS = 64, BATCHES = 2 };
 
 struct brute {
 	struct onnx_model *m;
 	struct layer *layers;
 	int n;
+	enum symmetry symmetry;
+	enum loss_fn fn;
 	double *loss[MAX_LAYERS]; /* [channels][CANDIDATES] of layers[i], summed over the batches */
-	int checked, channels;
+	int checked, channels, differing;
 };
 
-/* Candidate i's weights of a channel, minus the weights. */
-static void change(const float *w, int64_t n, int i, double *d)
+/* A channel before one batch: its weights, those of a candidate, what the float and the quantized side see; and the sums over the
+ * positions of what they make of it, in double. */
+struct channel {
+	const struct layer *l;
+	int64_t c;
+	const float *w, *q, *x_float, *x;
+	double errors, sizes, signal; /* e^2, |e|, the float output's square */
+	int64_t positions;
+};
+
+/* Candidate i of a channel's weights. */
+static void candidate(const float *w, int64_t n, int i, float *q)
 {
 	struct quant_mode mode = {.bw = 4, .symmetric = true};
-	float lo = w[0], hi = w[0], q;
+	float lo = w[0], hi = w[0];
 	for (int64_t k = 0; k < n; k++) {
 		lo = w[k] < lo ? w[k] : lo;
 		hi = w[k] > hi ? w[k] : hi;
 	}
-	struct quant_grid g = quant_candidate(quant_minmax(lo, hi, mode), i, CANDIDATES, mode);
-	for (int64_t k = 0; k < n; k++) {
-		quant_fake_plain(g, 1, w + k, &q);
-		d[k] = (double)q - (double)w[k];
-	}
+	quant_fake_plain(quant_candidate(quant_minmax(lo, hi, mode), i, CANDIDATES, mode), (size_t)n, w, q);
 }
 
-/* Squared output error of one channel of a Conv, two spatial dimensions, explicit pads. */
-static double conv_error(const struct layer *l, int64_t c, const double *d, const int64_t *s, const float *x)
+static void add_position(struct channel *h, double y_float, double y)
 {
-	double sum = 0;
-	int64_t per_group = s[1] / l->groups, first = c / (l->channels / l->groups) * per_group, H = s[2], W = s[3];
-	int64_t oh = (H + l->pad_begin[1] + l->pad_end[1] - (l->kernel[1] - 1) * l->dilation[1] - 1) / l->stride[1] + 1;
-	int64_t ow = (W + l->pad_begin[2] + l->pad_end[2] - (l->kernel[2] - 1) * l->dilation[2] - 1) / l->stride[2] + 1;
+	h->errors += (y_float - y) * (y_float - y);
+	h->sizes += fabs(y_float - y);
+	h->signal += y_float * y_float;
+	h->positions++;
+}
+
+/* One output of a Conv, two spatial dimensions, explicit pads. */
+static double conv_output(const struct channel *h, const float *w, const int64_t *s, const float *x, int64_t n, int64_t y,
+                          int64_t z)
+{
+	const struct layer *l = h->l;
+	int64_t per_group = s[1] / l->groups, first = h->c / (l->channels / l->groups) * per_group, H = s[2], W = s[3];
+	double out = 0;
+	for (int64_t i = 0; i < per_group; i++)
+		for (int64_t a = 0; a < l->kernel[1]; a++)
+			for (int64_t b = 0; b < l->kernel[2]; b++, w++) {
+				int64_t at_y = y * l->stride[1] - l->pad_begin[1] + a * l->dilation[1];
+				int64_t at_z = z * l->stride[2] - l->pad_begin[2] + b * l->dilation[2];
+				if (at_y >= 0 && at_y < H && at_z >= 0 && at_z < W)
+					out += (double)*w * (double)x[((n * s[1] + first + i) * H + at_y) * W + at_z];
+			}
+	return out;
+}
+
+static void conv_positions(struct channel *h, const int64_t *s)
+{
+	const struct layer *l = h->l;
+	int64_t oh = (s[2] + l->pad_begin[1] + l->pad_end[1] - (l->kernel[1] - 1) * l->dilation[1] - 1) / l->stride[1] + 1;
+	int64_t ow = (s[3] + l->pad_begin[2] + l->pad_end[2] - (l->kernel[2] - 1) * l->dilation[2] - 1) / l->stride[2] + 1;
 	for (int64_t n = 0; n < s[0]; n++)
 		for (int64_t y = 0; y < oh; y++)
-			for (int64_t z = 0; z < ow; z++) {
-				double out = 0;
-				const double *dk = d;
-				for (int64_t i = 0; i < per_group; i++)
-					for (int64_t a = 0; a < l->kernel[1]; a++)
-						for (int64_t b = 0; b < l->kernel[2]; b++, dk++) {
-							int64_t h = y * l->stride[1] - l->pad_begin[1] + a * l->dilation[1], w = z * l->stride[2] - l->pad_begin[2] + b * l->dilation[2];
-							if (h >= 0 && h < H && w >= 0 && w < W)
-								out += *dk * (double)x[((n * s[1] + first + i) * H + h) * W + w];
-						}
-				sum += out * out;
-			}
-	return sum;
+			for (int64_t z = 0; z < ow; z++)
+				add_position(h, conv_output(h, h->w, s, h->x_float, n, y, z),
+				             conv_output(h, h->q, s, h->x, n, y, z));
 }
 
-static double matrix_error(const struct layer *l, const double *d, int64_t rows, const float *x)
+static void matrix_positions(struct channel *h, int64_t rows)
 {
-	double sum = 0;
+	int64_t n = h->l->fan_in;
 	for (int64_t r = 0; r < rows; r++) {
-		double out = 0;
-		for (int64_t k = 0; k < l->fan_in; k++)
-			out += d[k] * (double)x[r * l->fan_in + k];
-		sum += out * out;
+		double y_float = 0, y = 0;
+		for (int64_t k = 0; k < n; k++) {
+			y_float += (double)h->w[k] * (double)h->x_float[r * n + k];
+			y += (double)h->q[k] * (double)h->x[r * n + k];
+		}
+		add_position(h, y_float, y);
 	}
-	return sum;
+}
+
+/* The losses as the torch flavour writes them: of outputs without bias; sqnr with the signal. */
+static double loss_of(enum loss_fn fn, const struct channel *h)
+{
+	double n = (double)h->positions;
+	switch (fn) {
+	case LOSS_MSE:
+		return h->errors;
+	case LOSS_L1:
+		return h->sizes;
+	default:
+		return -10 * log10(h->signal / n / (h->errors / n + 1e-10));
+	}
 }
 
 static int layer_of_weight(const struct brute *b, const char *weight)
@@ -88,28 +127,50 @@ static int layer_of_weight(const struct brute *b, const char *weight)
 	return -1;
 }
 
-static void on_input(void *ctx, const char *weight, int64_t batch, int rank, const int64_t *shape, const float *x)
+static void on_input(void *ctx, const char *weight, int64_t batch, int rank, const int64_t *shape, const float *x,
+                     const float *x_float)
 {
 	struct brute *b = ctx;
 	int at = layer_of_weight(b, weight);
 	const struct layer *l = &b->layers[at];
 	struct err e = ERR_INIT;
 	float *w = malloc((size_t)l->shape.count * sizeof *w);
-	double *d = malloc((size_t)l->fan_in * sizeof *d);
+	float *q = malloc((size_t)l->fan_in * sizeof *q);
 	int64_t rows = 1;
 	(void)batch;
 	for (int i = 0; i < rank - 1; i++)
 		rows *= shape[i];
 	if (!b->loss[at])
 		b->loss[at] = calloc((size_t)(l->channels * CANDIDATES), sizeof **b->loss);
+	assert_true(!x_float || b->symmetry == ASYM);
+	b->differing += x_float != NULL;
 	assert_int_equal(layer_weights(b->m, l, w, &e), 0);
 	for (int64_t c = 0; c < l->channels; c++)
 		for (int i = 0; i < CANDIDATES; i++) {
-			change(w + c * l->fan_in, l->fan_in, i, d);
-			b->loss[at][c * CANDIDATES + i] += l->op == LAYER_CONV ? conv_error(l, c, d, shape, x) : matrix_error(l, d, rows, x);
+			struct channel h = {
+				.l = l, .c = c, .w = w + c * l->fan_in, .q = q, .x = x, .x_float = x_float ? x_float : x};
+			candidate(h.w, l->fan_in, i, q);
+			if (l->op == LAYER_CONV)
+				conv_positions(&h, shape);
+			else
+				matrix_positions(&h, rows);
+			b->loss[at][c * CANDIDATES + i] += loss_of(b->fn, &h);
 		}
-	free(d);
+	free(q);
 	free(w);
+}
+
+/* sqnr is reported without the signal: what the choice gains can be compared. */
+static void check_loss(const struct brute *b, const struct seqmse_layer_result *r, int c, const double *loss, int best)
+{
+	double gain = r->minmax_loss[c] - r->loss[c], true_gain = loss[CANDIDATES - 1] - loss[best];
+	if (b->fn == LOSS_SQNR)
+		true_gain /= BATCHES; /* decibels are averaged */
+	if (b->fn == LOSS_SQNR)
+		assert_true(fabs(gain - true_gain) <= 1e-2);
+	else
+		assert_true(fabs(r->loss[c] - loss[best]) <= 1e-4 * loss[best]);
+	assert_true(gain >= 0);
 }
 
 static void on_layer(void *ctx, const struct seqmse_layer_result *r)
@@ -122,41 +183,42 @@ static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 			if (loss[i] < loss[best])
 				best = i;
 		if (r->chosen[c] != best)
-			fail_msg("%s[%d]: chose %d with loss %.17g, the least is %d with %.17g", r->weight, c, r->chosen[c], loss[r->chosen[c]], best,
-			         loss[best]);
-		assert_true(r->loss[c] - loss[best] <= 1e-4 * loss[best] && loss[best] - r->loss[c] <= 1e-4 * loss[best]);
+			fail_msg("%s[%d]: chose %d with loss %.17g, the least is %d with %.17g", r->weight, c, r->chosen[c],
+			         loss[r->chosen[c]], best, loss[best]);
+		check_loss(b, r, c, loss, best);
 		b->channels++;
 	}
 	b->checked++;
 }
 
 /* Runs a model and lets the hooks check every layer. Returns how many channels were. */
-static int check_model(const char *model, const char *calib, int64_t samples)
+static int check_search(const char *model, const char *calib, int64_t samples, enum symmetry symmetry, enum loss_fn fn)
 {
 	struct err e = ERR_INIT;
-	struct brute b = {0};
+	struct brute b = {.symmetry = symmetry, .fn = fn};
 	struct params p;
 	struct seqmse_hooks hooks = {.ctx = &b, .input = on_input, .layer = on_layer};
 	params_init(&p);
 	p.param_bw = 4;
 	p.num_candidates = CANDIDATES;
-	p.batch_size = 16;
-	p.num_batches = samples / 16;
+	p.batch_size = samples / BATCHES;
+	p.num_batches = BATCHES;
 	p.threads = 2;
-	if (access(model, R_OK))
-		skip();
+	p.inp_symmetry = symmetry;
+	p.loss_fn = fn;
 	b.m = onnx_model_open(model, &e);
-	struct npz *z = b.m ? npz_open(calib, &e) : NULL;
+	struct arrays *z = b.m ? arrays_open(calib, &e) : NULL;
 	if (!z)
 		fail_msg("%s", e.msg);
-	assert_int_equal(layers_find(b.m, &p, &b.layers, &b.n, &e), 0);
-	struct seqmse_result *r = seqmse_run(b.m, z, &p, &hooks, &e);
+	assert_int_equal(layers_find(b.m, NULL, &p, &b.layers, &b.n, &e), 0);
+	struct seqmse_result *r = seqmse_run(b.m, z, NULL, &p, &hooks, &e);
 	if (!r)
 		fail_msg("%s", e.msg);
 	assert_int_equal(b.checked, seqmse_layers(r));
 	assert_true(b.checked > 2);
+	assert_int_equal(b.differing > 0, symmetry == ASYM);
 	seqmse_result_free(r);
-	npz_free(z);
+	arrays_free(z);
 	onnx_model_free(b.m);
 	for (int i = 0; i < b.n; i++)
 		free(b.loss[i]);
@@ -165,28 +227,38 @@ static int check_model(const char *model, const char *calib, int64_t samples)
 	return b.channels;
 }
 
+static void check_model(const char *model, const char *calib, int64_t samples, int least_channels)
+{
+	if (access(model, R_OK))
+		skip();
+	for (int symmetry = SYMQT; symmetry <= ASYM; symmetry++)
+		for (int fn = LOSS_MSE; fn <= LOSS_SQNR; fn++)
+			assert_true(check_search(model, calib, samples, (enum symmetry)symmetry, (enum loss_fn)fn) >=
+			            least_channels);
+}
+
 static void check_shared(const char *model, const char *calib, int64_t samples)
 {
 	char m[4096], c[4096];
-	assert_true(check_model(shared_path(model, m, sizeof m), shared_path(calib, c, sizeof c), samples) > 100);
+	check_model(shared_path(model, m, sizeof m), shared_path(calib, c, sizeof c), samples, 100);
 }
 
 static void the_sample_is_searched_like_brute_force(void **state)
 {
 	(void)state;
-	assert_true(check_model("tests/data/digits/model.onnx", "tests/data/digits/calib.npz", 64) > 50);
+	check_model("tests/data/digits/model.onnx", "tests/data/digits/calib.npz", 64, 50);
 }
 
 static void digits_cnn_is_searched_like_brute_force(void **state)
 {
 	(void)state;
-	check_shared("models/digits_cnn/model.onnx", "models/digits_cnn/calib.npz", 64);
+	check_shared("models/digits_cnn/model.onnx", "models/digits_cnn/calib.npz", 16);
 }
 
 static void mnist_resnet_is_searched_like_brute_force(void **state)
 {
 	(void)state;
-	check_shared("models/mnist_resnet/model.onnx", "models/mnist_resnet/calib.npz", 16);
+	check_shared("models/mnist_resnet/model.onnx", "models/mnist_resnet/calib.npz", 2);
 }
 
 /* ---- ties ---- */
@@ -199,8 +271,8 @@ static void ties_go_to_the_smallest_range(void **state)
 	struct params p;
 	params_init(&p);
 	struct onnx_model *m = onnx_model_open("tests/data/zoo/silent_input.onnx", &e);
-	struct npz *z = npz_open("tests/data/zoo/silent_input.npz", &e);
-	struct seqmse_result *r = m && z ? seqmse_run(m, z, &p, NULL, &e) : NULL;
+	struct arrays *z = arrays_open("tests/data/zoo/silent_input.npz", &e);
+	struct seqmse_result *r = m && z ? seqmse_run(m, z, NULL, &p, NULL, &e) : NULL;
 	if (!r)
 		fail_msg("%s", e.msg);
 	const struct seqmse_layer_result *l = seqmse_layer(r, 0);
@@ -211,42 +283,44 @@ static void ties_go_to_the_smallest_range(void **state)
 		assert_int_equal(l->rechecked, 0);
 	}
 	seqmse_result_free(r);
-	npz_free(z);
+	arrays_free(z);
 	onnx_model_free(m);
 	params_fini(&p);
 }
 
 /* ---- the same whatever the threads, the memory and the repetition ---- */
 
-static struct seqmse_result *run_sample(struct onnx_model **m, int64_t threads, int64_t memory)
+static struct seqmse_result *run_sample(struct onnx_model **m, int64_t threads, int64_t memory, enum symmetry symmetry,
+                                        enum loss_fn fn)
 {
 	struct err e = ERR_INIT;
 	struct params p;
 	params_init(&p);
 	p.threads = threads;
 	p.max_memory_bytes = memory;
+	p.inp_symmetry = symmetry;
+	p.loss_fn = fn;
 	*m = onnx_model_open("tests/data/digits/model.onnx", &e);
-	struct npz *z = npz_open("tests/data/digits/calib.npz", &e);
+	struct arrays *z = arrays_open("tests/data/digits/calib.npz", &e);
 	assert_non_null(z);
-	struct seqmse_result *r = seqmse_run(*m, z, &p, NULL, &e);
+	struct seqmse_result *r = seqmse_run(*m, z, NULL, &p, NULL, &e);
 	if (!r)
 		fail_msg("%s", e.msg);
-	npz_free(z);
+	arrays_free(z);
 	params_fini(&p);
 	return r;
 }
 
-static void results_do_not_depend_on_threads_or_memory(void **state)
+static void check_same_bits(enum symmetry symmetry, enum loss_fn fn)
 {
-	(void)state;
 	static const struct {
 		int64_t threads, memory;
 	} ways[] = {{1, 0}, {3, 0}, {2, 1}, {1, 200000}};
 	struct onnx_model *m, *m2;
-	struct seqmse_result *base = run_sample(&m, 2, 0);
+	struct seqmse_result *base = run_sample(&m, 2, 0, symmetry, fn);
 	assert_int_equal(seqmse_stats(base)->spilled_bytes, 0);
 	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-		struct seqmse_result *r = run_sample(&m2, ways[i].threads, ways[i].memory);
+		struct seqmse_result *r = run_sample(&m2, ways[i].threads, ways[i].memory, symmetry, fn);
 		assert_int_equal(seqmse_stats(r)->spilled_bytes > 0, ways[i].memory > 0);
 		for (size_t l = 0; l < seqmse_layers(r); l++) {
 			const struct seqmse_layer_result *a = seqmse_layer(base, l), *b = seqmse_layer(r, l);
@@ -258,6 +332,14 @@ static void results_do_not_depend_on_threads_or_memory(void **state)
 	}
 	seqmse_result_free(base);
 	onnx_model_free(m);
+}
+
+static void results_do_not_depend_on_threads_or_memory(void **state)
+{
+	(void)state;
+	for (int symmetry = SYMQT; symmetry <= ASYM; symmetry++)
+		for (int fn = LOSS_MSE; fn <= LOSS_SQNR; fn++)
+			check_same_bits((enum symmetry)symmetry, (enum loss_fn)fn);
 }
 
 static bool stop_at_once(void *ctx)
@@ -275,11 +357,11 @@ static void a_canceled_run_ends_with_its_error(void **state)
 	struct seqmse_hooks hooks = {.ctx = &asked, .canceled = stop_at_once};
 	params_init(&p);
 	struct onnx_model *m = onnx_model_open("tests/data/digits/model.onnx", &e);
-	struct npz *z = npz_open("tests/data/digits/calib.npz", &e);
-	assert_null(seqmse_run(m, z, &p, &hooks, &e));
+	struct arrays *z = arrays_open("tests/data/digits/calib.npz", &e);
+	assert_null(seqmse_run(m, z, NULL, &p, &hooks, &e));
 	assert_int_equal(e.code, ERR_CANCELED);
 	assert_int_equal(asked, 4);
-	npz_free(z);
+	arrays_free(z);
 	onnx_model_free(m);
 	params_fini(&p);
 }

@@ -1,5 +1,5 @@
-#include "core/buf.h"
-#include "core/err.h"
+#include "core/base/buf.h"
+#include "core/base/err.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -45,6 +45,9 @@ static void err_wrap_puts_context_first_and_keeps_the_code(void **state)
 	err_wrap(&e, "file");
 	assert_int_equal(e.code, ERR_CALIBRATION);
 	assert_string_equal(e.msg, "file: array 3: too short");
+	err_set(&e, ERR_CANCELED, "canceled");
+	assert_int_equal(err_wrap(&e, "layer %d", 3), -1);
+	assert_string_equal(e.msg, "canceled");
 }
 
 static void err_messages_that_are_too_long_are_cut_off(void **state)

@@ -1,12 +1,14 @@
 /* The fast ways to a layer's losses against loops that anyone can read: vectors out of an input, Gram matrices, both
  * strategies, exact losses; on random layers of every shape that a Conv or a matrix product can have. */
 
-#include "core/evidence.h"
-#include "core/exact.h"
-#include "core/gemm.h"
-#include "core/gram.h"
-#include "core/gram_small.h"
-#include "core/patches.h"
+#include "core/kernels/gemm.h"
+#include "core/kernels/gram.h"
+#include "core/kernels/gram_small.h"
+#include "core/kernels/lags_single.h"
+#include "core/kernels/patches.h"
+#include "core/kernels/shifts.h"
+#include "core/search/evidence.h"
+#include "core/search/exact.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -18,6 +20,7 @@
 #include <cmocka.h>
 
 enum { BATCHES = 3, ROWS = 7, THREADS = 3 };
+static const double SCALE = -0.7; /* of the layers' outputs */
 
 /* A layer and one input shape. */
 struct shape {
@@ -28,42 +31,110 @@ struct shape {
 };
 
 #define CONV(groups_, per_group, spatial_, ...) \
-	.layer = {.op = LAYER_CONV, .groups = groups_, .fan_in = per_group, .spatial = spatial_, .scale = 1, __VA_ARGS__}
+	.layer = {.op = LAYER_CONV,             \
+	          .groups = groups_,            \
+	          .fan_in = per_group,          \
+	          .spatial = spatial_,          \
+	          .blocks = 1,                  \
+	          .scale = 1,                   \
+	          __VA_ARGS__}
 #define K3(a, b, c) .kernel = {a, b, c}
-#define ONES .stride = {1, 1, 1}, .dilation = {1, 1, 1}
+#define ONES        .stride = {1, 1, 1}, .dilation = {1, 1, 1}
 
 static const struct shape shapes[] = {
 	{"pointwise", CONV(1, 24, 2, K3(1, 1, 1), ONES), 4, {3, 24, 9, 11}},
 	{"pointwise, strided", CONV(1, 8, 2, K3(1, 1, 1), .stride = {1, 2, 3}, .dilation = {1, 1, 1}), 4, {2, 8, 9, 11}},
 	{"3x3 padded", CONV(1, 5 * 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}), 4, {2, 5, 13, 8}},
-	{"3x3 strided, uneven pads", CONV(1, 4 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_begin = {0, 0, 1},
-	                                  .pad_end = {0, 1, 2}), 4, {2, 4, 11, 12}},
-	{"dilated", CONV(1, 3 * 15, 2, K3(1, 3, 5), .stride = {1, 1, 2}, .dilation = {1, 3, 2}, .pad_begin = {0, 3, 4}, .pad_end = {0, 2, 4}), 4,
-	 {1, 3, 14, 17}},
-	{"same upper", CONV(1, 2 * 16, 2, K3(1, 4, 4), .stride = {1, 2, 3}, .dilation = {1, 1, 1}, .auto_pad = LAYER_PAD_SAME_UPPER), 4,
-	 {2, 2, 9, 10}},
-	{"same lower", CONV(1, 2 * 16, 2, K3(1, 4, 4), .stride = {1, 2, 3}, .dilation = {1, 1, 1}, .auto_pad = LAYER_PAD_SAME_LOWER), 4,
-	 {2, 2, 9, 10}},
+	{"3x3 strided, uneven pads",
+         CONV(1, 4 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_begin = {0, 0, 1}, .pad_end = {0, 1, 2}),
+         4,
+         {2, 4, 11, 12}},
+	{"dilated",
+         CONV(1, 3 * 15, 2, K3(1, 3, 5), .stride = {1, 1, 2}, .dilation = {1, 3, 2}, .pad_begin = {0, 3, 4}, .pad_end = {0, 2, 4}),
+         4,
+         {1, 3, 14, 17}},
+	{"same upper",
+         CONV(1, 2 * 16, 2, K3(1, 4, 4), .stride = {1, 2, 3}, .dilation = {1, 1, 1}, .auto_pad = LAYER_PAD_SAME_UPPER),
+         4,
+         {2, 2, 9, 10}},
+	{"same lower",
+         CONV(1, 2 * 16, 2, K3(1, 4, 4), .stride = {1, 2, 3}, .dilation = {1, 1, 1}, .auto_pad = LAYER_PAD_SAME_LOWER),
+         4,
+         {2, 2, 9, 10}},
 	{"depthwise", CONV(6, 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}), 4, {2, 6, 30, 41}},
-	{"depthwise 5x5 strided", CONV(4, 25, 2, K3(1, 5, 5), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_begin = {0, 2, 2},
-	                               .pad_end = {0, 2, 2}), 4, {3, 4, 19, 23}},
-	{"depthwise, dilated and strided unevenly", CONV(5, 9, 2, K3(1, 3, 3), .stride = {1, 3, 2}, .dilation = {1, 2, 3},
-	                                                .pad_begin = {0, 2, 1}, .pad_end = {0, 0, 4}), 4, {3, 5, 17, 16}},
-	{"small kernel, stride beyond it", CONV(1, 2 * 4, 2, K3(1, 2, 2), .stride = {1, 3, 4}, .dilation = {1, 1, 1}), 4, {5, 2, 10, 13}},
-	{"stem", CONV(1, 3 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_end = {0, 1, 1}), 4, {3, 3, 64, 70}},
-	{"padding wider than the picture", CONV(2, 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 4, 3}, .pad_end = {0, 3, 5}), 4, {1, 2, 2, 1}},
+	{"depthwise 5x5 strided",
+         CONV(4, 25, 2, K3(1, 5, 5), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_begin = {0, 2, 2}, .pad_end = {0, 2, 2}),
+         4,
+         {3, 4, 19, 23}},
+	{"depthwise, dilated and strided unevenly",
+         CONV(5, 9, 2, K3(1, 3, 3), .stride = {1, 3, 2}, .dilation = {1, 2, 3}, .pad_begin = {0, 2, 1}, .pad_end = {0, 0, 4}),
+         4,
+         {3, 5, 17, 16}},
+	{"depthwise 5x5, dilated, uneven pads",
+         CONV(3, 25, 2, K3(1, 5, 5), .stride = {1, 1, 1}, .dilation = {1, 2, 1}, .pad_begin = {0, 3, 1}, .pad_end = {0, 4, 3}),
+         4,
+         {5, 3, 12, 9}},
+	{"depthwise, no padding", CONV(4, 9, 2, K3(1, 3, 3), ONES), 4, {3, 4, 5, 20}},
+	{"depthwise, kernel beyond the picture",
+         CONV(2, 25, 2, K3(1, 5, 5), ONES, .pad_begin = {0, 2, 2}, .pad_end = {0, 2, 2}),
+         4,
+         {40, 2, 2, 3}},
+	{"depthwise 1-d", CONV(3, 7, 1, K3(1, 1, 7), ONES, .pad_begin = {0, 0, 3}, .pad_end = {0, 0, 3}), 3, {4, 3, 37}},
+	{"one channel", CONV(1, 49, 2, K3(1, 7, 7), ONES, .pad_begin = {0, 3, 3}, .pad_end = {0, 3, 3}), 4, {2, 1, 28, 28}},
+	{"small kernel, stride beyond it",
+         CONV(1, 2 * 4, 2, K3(1, 2, 2), .stride = {1, 3, 4}, .dilation = {1, 1, 1}),
+         4,
+         {5, 2, 10, 13}},
+	{"stem",
+         CONV(1, 3 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad_end = {0, 1, 1}),
+         4,
+         {3, 3, 64, 70}},
+	{"padding wider than the picture",
+         CONV(2, 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 4, 3}, .pad_end = {0, 3, 5}),
+         4,
+         {1, 2, 2, 1}},
 	{"grouped", CONV(3, 6 * 9, 2, K3(1, 3, 3), ONES), 4, {2, 18, 7, 9}},
-	{"1-d", CONV(1, 7 * 5, 1, K3(1, 1, 5), .stride = {1, 1, 2}, .dilation = {1, 1, 2}, .pad_begin = {0, 0, 3}, .pad_end = {0, 0, 1}), 3,
-	 {4, 7, 37}},
-	{"3-d", CONV(1, 2 * 12, 3, K3(2, 2, 3), .stride = {1, 2, 1}, .dilation = {2, 1, 1}, .pad_begin = {1, 0, 1}, .pad_end = {0, 1, 1}), 5,
-	 {2, 2, 5, 6, 7}},
+	{"1-d",
+         CONV(1, 7 * 5, 1, K3(1, 1, 5), .stride = {1, 1, 2}, .dilation = {1, 1, 2}, .pad_begin = {0, 0, 3}, .pad_end = {0, 0, 1}),
+         3,
+         {4, 7, 37}},
+	{"3-d",
+         CONV(1, 2 * 12, 3, K3(2, 2, 3), .stride = {1, 2, 1}, .dilation = {2, 1, 1}, .pad_begin = {1, 0, 1}, .pad_end = {0, 1, 1}),
+         5,
+         {2, 2, 5, 6, 7}},
 	{"large fan-in", CONV(1, 28 * 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}), 4, {4, 28, 24, 27}},
-	{"matrix", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 70, .scale = 1}, 3, {2, 33, 70}},
-	{"large matrix", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 300, .scale = 1}, 2, {1500, 300}},
-	{"narrow matrix", .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 3, .scale = 1}, 2, {90, 3}},
-	{"transposed matrix", .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 40, .trans_a = true, .scale = 1}, 2, {40, 65}},
-	{"few rows", .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 130, .scale = 1}, 2, {2, 130}},
-	{"one row", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 12, .scale = 1}, 1, {12}},
+	{"3x3 of many channels",
+         CONV(1, 9 * 9, 2, K3(1, 3, 3), ONES, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}),
+         4,
+         {3, 9, 14, 11}},
+	{"many channels, no padding", CONV(1, 10 * 9, 2, K3(1, 3, 3), ONES), 4, {2, 10, 9, 8}},
+	{"many channels, wide kernel",
+         CONV(1, 8 * 14, 2, K3(1, 2, 7), ONES, .pad_begin = {0, 1, 3}, .pad_end = {0, 0, 3}),
+         4,
+         {2, 8, 12, 13}},
+	{"many channels, dilated, uneven pads",
+         CONV(1, 12 * 9, 2, K3(1, 3, 3), .stride = {1, 1, 1}, .dilation = {1, 2, 3}, .pad_begin = {0, 2, 5}, .pad_end = {0, 3, 1}),
+         4,
+         {2, 12, 9, 10}},
+	{"many channels, picture smaller than the kernel",
+         CONV(1, 8 * 25, 2, K3(1, 5, 5), ONES, .pad_begin = {0, 2, 3}, .pad_end = {0, 2, 2}),
+         4,
+         {9, 8, 3, 2}},
+	{"many channels, same upper", CONV(1, 8 * 16, 2, K3(1, 4, 4), ONES, .auto_pad = LAYER_PAD_SAME_UPPER), 4, {2, 8, 9, 10}},
+	{"matrix", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 70, .blocks = 1, .scale = 1}, 3, {2, 33, 70}},
+	{"large matrix", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 300, .blocks = 1, .scale = 1}, 2, {1500, 300}},
+	{"narrow matrix", .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 3, .blocks = 1, .scale = 1}, 2, {90, 3}},
+	{"transposed matrix",
+         .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 40, .trans_a = true, .blocks = 1, .scale = 1},
+         2,
+         {40, 65}},
+	{"few rows", .layer = {.op = LAYER_GEMM, .groups = 1, .fan_in = 130, .blocks = 1, .scale = 1}, 2, {2, 130}},
+	{"pointwise, pictures that fill lanes", CONV(1, 24, 2, K3(1, 1, 1), ONES), 4, {3, 24, 8, 40}},
+	{"pointwise, pictures of several parts", CONV(1, 19, 2, K3(1, 1, 1), ONES), 4, {1, 19, 40, 36}},
+	{"grouped pointwise", CONV(3, 20, 2, K3(1, 1, 1), ONES), 4, {2, 60, 8, 20}},
+	{"many channels, pointwise", CONV(1, 196, 2, K3(1, 1, 1), ONES), 4, {1, 196, 23, 23}},
+	{"many channels, strided", CONV(1, 10 * 9, 2, K3(1, 3, 3), .stride = {1, 2, 2}, .dilation = {1, 1, 1}), 4, {5, 10, 35, 33}},
+	{"one row", .layer = {.op = LAYER_MATMUL, .groups = 1, .fan_in = 12, .blocks = 1, .scale = 1}, 1, {12}},
 };
 enum { NSHAPES = sizeof shapes / sizeof *shapes };
 
@@ -98,17 +169,20 @@ static double plain_entry(const struct shape *s, const struct patches *p, const 
 	const struct layer *l = &s->layer;
 	if (l->op != LAYER_CONV)
 		return (double)(l->trans_a ? x[k * s->x[1] + position] : x[position * l->fan_in + k]);
-	int64_t in[3] = {1, 1, 1}, at[3], volume = l->kernel[0] * l->kernel[1] * l->kernel[2], out[3], tap[3], rest = k % volume, place = position;
+	int64_t in[3] = {1, 1, 1}, at[3], volume = l->kernel[0] * l->kernel[1] * l->kernel[2], out[3], tap[3], rest = k % volume,
+		place = position;
 	for (int i = 0; i < l->spatial; i++)
 		in[3 - l->spatial + i] = s->x[2 + i];
 	for (int i = 0; i < 3; i++) {
 		int64_t reach = (l->kernel[i] - 1) * l->dilation[i] + 1;
-		out[i] = l->auto_pad ? (in[i] + l->stride[i] - 1) / l->stride[i] : (in[i] + l->pad_begin[i] + l->pad_end[i] - reach) / l->stride[i] + 1;
+		out[i] = l->auto_pad ? (in[i] + l->stride[i] - 1) / l->stride[i]
+		                     : (in[i] + l->pad_begin[i] + l->pad_end[i] - reach) / l->stride[i] + 1;
 		if (i < 3 - l->spatial)
 			out[i] = 1;
 	}
 	for (int i = 2; i >= 0; i--) {
-		int64_t reach = (l->kernel[i] - 1) * l->dilation[i] + 1, total = (out[i] - 1) * l->stride[i] + reach - in[i], pad = l->pad_begin[i];
+		int64_t reach = (l->kernel[i] - 1) * l->dilation[i] + 1, total = (out[i] - 1) * l->stride[i] + reach - in[i],
+			pad = l->pad_begin[i];
 		total = total < 0 ? 0 : total;
 		if (l->auto_pad == LAYER_PAD_SAME_UPPER)
 			pad = total / 2;
@@ -127,16 +201,21 @@ static double plain_entry(const struct shape *s, const struct patches *p, const 
 	return (double)x[(((place * s->x[1] + channel) * in[0] + at[0]) * in[1] + at[1]) * in[2] + at[2]];
 }
 
-static double plain_loss(const struct shape *s, const struct patches *p, const float *x, int64_t g, const float *d)
+/* The loss of a batch, from its definition. f is what the float side sees, or NULL. */
+static double plain_loss(const struct shape *s, const struct patches *p, const float *x, const float *f, enum loss_fn fn, int64_t g,
+                         const float *d, const float *w)
 {
-	double loss = 0;
+	double sum = 0;
 	for (int64_t t = 0; t < p->positions; t++) {
 		double y = 0;
-		for (int64_t k = 0; k < p->fan_in; k++)
-			y += (double)d[k] * plain_entry(s, p, x, g, t, k);
-		loss += y * y;
+		for (int64_t k = 0; k < p->fan_in; k++) {
+			double entry = plain_entry(s, p, x, g, t, k), quantized = (double)w[k] + (double)d[k];
+			y += quantized * entry - (double)w[k] * (f ? plain_entry(s, p, f, g, t, k) : entry);
+		}
+		y *= SCALE;
+		sum += fn == LOSS_L1 ? fabs(y) : y * y;
 	}
-	return loss;
+	return fn == LOSS_SQNR ? 10 * log10(sum / (double)p->positions + 1e-10) / BATCHES : sum;
 }
 
 /* ---- tests ---- */
@@ -159,7 +238,8 @@ static void vectors_are_what_the_operator_multiplies(void **state)
 				for (int64_t n = 0; n < count; n++) {
 					double got = (double)t.data[t.by_k ? k * t.ld + n : n * t.ld + k];
 					if (got != plain_entry(s, &p, x, g, first + n, k))
-						fail_msg("%s: group %d entry %d of vector %d", s->name, (int)g, (int)k, (int)(first + n));
+						fail_msg("%s: group %d entry %d of vector %d", s->name, (int)g, (int)k,
+						         (int)(first + n));
 				}
 		}
 		free(room);
@@ -177,113 +257,275 @@ static float *random_changes(int64_t n, unsigned seed)
 	return d;
 }
 
-/* Losses of ROWS changes in each group by a strategy, and their tolerances. */
-static void fast_losses(const struct shape *s, enum evidence_strategy strategy, int threads, const float *d, double *loss, double *tol)
+/* ROWS changes in each group, of the one weight vector that its channels are. */
+struct question {
+	const struct shape *shape;
+	const float *d, *w;
+	float *x, *x_float; /* of the batch that is being looked at */
+	bool two;
+};
+
+static void question_change(void *ctx, int64_t row, float *d)
+{
+	const struct question *q = ctx;
+	memcpy(d, q->d + row * q->shape->layer.fan_in, (size_t)q->shape->layer.fan_in * sizeof *d);
+}
+
+static const float *question_weights(void *ctx, int64_t group, int64_t vector)
+{
+	const struct question *q = ctx;
+	assert_int_equal(vector, 0);
+	return q->w + group * q->shape->layer.fan_in;
+}
+
+/* What the float side sees is the other's input, a little off. */
+static float *float_input(const struct shape *s, unsigned seed)
+{
+	struct ort_info info = info_of(s);
+	float *x = random_input(s, seed);
+	for (int64_t i = 0; i < info.count; i++)
+		x[i] += x[i] * 0.2f * ((float)rand() / (float)RAND_MAX - 0.4f);
+	return x;
+}
+
+static int question_look(void *ctx, int64_t batch, struct patches_input *in, struct err *e)
+{
+	struct question *q = ctx;
+	struct ort_info info = info_of(q->shape);
+	q->x = random_input(q->shape, (unsigned)batch);
+	q->x_float = q->two ? float_input(q->shape, (unsigned)batch) : NULL;
+	*in = (struct patches_input){.x = q->x, .x_float = q->x_float};
+	return patches_init(&in->patches, &q->shape->layer, &info, e);
+}
+
+static void question_looked(void *ctx, int64_t batch)
+{
+	struct question *q = ctx;
+	(void)batch;
+	free(q->x);
+	free(q->x_float);
+}
+
+/* Losses of the changes by a strategy, and their tolerances. */
+static void fast_losses(struct question *q, enum evidence_strategy strategy, enum loss_fn loss_fn, int threads, double *loss,
+                        double *tol)
 {
 	struct err e = ERR_INIT;
 	struct tiles *tiles = tiles_new(threads);
-	struct evidence *v = evidence_new(strategy, s->layer.groups, s->layer.fan_in, 1000, 1000, tiles, &e);
+	const struct layer *l = &q->shape->layer;
+	struct evidence_setup setup = {.strategy = strategy,
+	                               .loss = loss_fn,
+	                               .groups = l->groups,
+	                               .fan_in = l->fan_in,
+	                               .positions = 1000,
+	                               .rows = 1000,
+	                               .source = {.ctx = q, .batches = BATCHES, .look = question_look, .looked = question_looked}};
+	struct evidence_ask ask = {
+		.vectors = 1, .changes = ROWS, .scale = SCALE, .ctx = q, .change = question_change, .weights = question_weights};
+	struct evidence *v = evidence_new(&setup, tiles, &e);
 	assert_non_null(v);
-	for (unsigned b = 0; b < BATCHES; b++) {
-		struct patches p;
-		struct ort_info info = info_of(s);
-		float *x = random_input(s, b);
-		assert_int_equal(patches_init(&p, &s->layer, &info, &e), 0);
-		assert_int_equal(evidence_add(v, &p, x, &e), 0);
-		free(x);
+	for (int64_t b = 0; b < BATCHES; b++) {
+		struct patches_input in;
+		assert_int_equal(question_look(q, b, &in, &e), 0);
+		assert_int_equal(evidence_add(v, &in, &e), 0);
+		question_looked(q, b);
 	}
 	assert_int_equal(evidence_finish(v, &e), 0);
-	float *scratch = malloc((size_t)evidence_scratch(v) * sizeof *scratch);
-	for (int64_t g = 0; g < s->layer.groups; g++) {
-		assert_int_equal(evidence_group(v, g, &e), 0);
-		evidence_losses(v, d + g * ROWS * s->layer.fan_in, ROWS, scratch, loss + g * ROWS, tol + g * ROWS);
-	}
-	free(scratch);
+	assert_int_equal(evidence_losses(v, &ask, loss, tol, &e), 0);
 	evidence_free(v);
 	tiles_free(tiles);
 }
 
-static void plain_losses(const struct shape *s, const float *d, double *loss)
+static void plain_losses(struct question *q, enum loss_fn fn, double *loss)
 {
 	struct err e = ERR_INIT;
-	for (int64_t i = 0; i < s->layer.groups * ROWS; i++) {
-		loss[i] = 0;
-		for (unsigned b = 0; b < BATCHES; b++) {
-			struct patches p;
-			struct ort_info info = info_of(s);
-			float *x = random_input(s, b);
-			assert_int_equal(patches_init(&p, &s->layer, &info, &e), 0);
-			loss[i] += plain_loss(s, &p, x, i / ROWS, d + i * s->layer.fan_in);
-			free(x);
-		}
+	const struct layer *l = &q->shape->layer;
+	memset(loss, 0, (size_t)(l->groups * ROWS) * sizeof *loss);
+	for (int64_t b = 0; b < BATCHES; b++) {
+		struct patches_input in;
+		assert_int_equal(question_look(q, b, &in, &e), 0);
+		for (int64_t i = 0; i < l->groups * ROWS; i++)
+			loss[i] += plain_loss(q->shape, &in.patches, in.x, in.x_float, fn, i / ROWS, q->d + i * l->fan_in,
+			                      q->w + i / ROWS * l->fan_in);
+		question_looked(q, b);
 	}
 }
 
-static void both_strategies_are_within_their_tolerance(void **state)
+static struct question question_of(const struct shape *s, bool two, unsigned seed)
+{
+	return (struct question){.shape = s,
+	                         .two = two,
+	                         .d = random_changes(s->layer.groups * ROWS * s->layer.fan_in, seed),
+	                         .w = random_changes(s->layer.groups * s->layer.fan_in, seed + 1)};
+}
+
+static void question_fini(struct question *q)
+{
+	free((void *)(uintptr_t)q->d);
+	free((void *)(uintptr_t)q->w);
+}
+
+/* Tolerances must hold, and be worth something: 1e-3 of a loss, but for a row or two of input. */
+static void check_strategy(struct question *q, enum evidence_strategy strategy, enum loss_fn fn)
+{
+	double plain[64], loss[64], tol[64];
+	plain_losses(q, fn, plain);
+	fast_losses(q, strategy, fn, THREADS, loss, tol);
+	for (int64_t r = 0; r < q->shape->layer.groups * ROWS; r++) {
+		double worth = fn == LOSS_SQNR ? 5e-3 : 1e-3 * plain[r];
+		if (!(fabs(loss[r] - plain[r]) <= tol[r]) || (q->shape->rank > 2 && tol[r] > worth))
+			fail_msg("%s, strategy %d, loss %d, %d streams: row %d: %.9g, plainly %.9g, tolerance %.3g", q->shape->name,
+			         strategy, fn, q->two + 1, (int)r, loss[r], plain[r], tol[r]);
+	}
+}
+
+static void every_loss_is_within_its_tolerance(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < NSHAPES; i++) {
-		const struct shape *s = &shapes[i];
-		double plain[64], loss[64], tol[64];
-		float *d = random_changes(s->layer.groups * ROWS * s->layer.fan_in, 5);
-		plain_losses(s, d, plain);
-		for (int strategy = EVIDENCE_GRAM; strategy <= EVIDENCE_DIRECT; strategy++) {
-			if (strategy == EVIDENCE_DIRECT && s->layer.groups > 1)
-				continue;
-			fast_losses(s, (enum evidence_strategy)strategy, THREADS, d, loss, tol);
-			for (int64_t r = 0; r < s->layer.groups * ROWS; r++)
-				if (!(fabs(loss[r] - plain[r]) <= tol[r]) || (s->rank > 2 && tol[r] > 1e-3 * plain[r]))
-					fail_msg("%s: row %d: %.9g, plainly %.9g, tolerance %.3g", s->name, (int)r, loss[r], plain[r], tol[r]);
+	for (size_t i = 0; i < NSHAPES; i++)
+		for (int two = 0; two < 2; two++) {
+			struct question q = question_of(&shapes[i], two, 5);
+			check_strategy(&q, EVIDENCE_GRAM, LOSS_MSE);
+			check_strategy(&q, EVIDENCE_DIRECT, LOSS_MSE);
+			check_strategy(&q, EVIDENCE_GRAM, LOSS_SQNR);
+			check_strategy(&q, EVIDENCE_DIRECT, LOSS_SQNR);
+			check_strategy(&q, EVIDENCE_AUTO, LOSS_L1);
+			question_fini(&q);
 		}
-		free(d);
-	}
 }
 
 static void losses_do_not_depend_on_threads(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < NSHAPES; i++) {
-		const struct shape *s = &shapes[i];
-		double one[64], many[64], tol[64];
-		float *d = random_changes(s->layer.groups * ROWS * s->layer.fan_in, 6);
-		fast_losses(s, EVIDENCE_GRAM, 1, d, one, tol);
-		fast_losses(s, EVIDENCE_GRAM, 5, d, many, tol);
-		assert_memory_equal(one, many, (size_t)s->layer.groups * ROWS * sizeof *one);
-		free(d);
+		struct question q = question_of(&shapes[i], i % 2, 6);
+		for (int strategy = EVIDENCE_GRAM; strategy <= EVIDENCE_DIRECT; strategy++) {
+			double one[64], many[64], tol[64];
+			enum loss_fn fn = strategy == EVIDENCE_GRAM ? LOSS_MSE : LOSS_L1;
+			fast_losses(&q, (enum evidence_strategy)strategy, fn, 1, one, tol);
+			fast_losses(&q, (enum evidence_strategy)strategy, fn, 5, many, tol);
+			assert_memory_equal(one, many, (size_t)q.shape->layer.groups * ROWS * sizeof *one);
+		}
+		question_fini(&q);
 	}
+}
+
+/* Asks exactly for a question's rows. */
+static void ask_exactly(struct question *q, enum loss_fn fn, struct tiles *tiles, struct exact_ask *asks)
+{
+	struct err e = ERR_INIT;
+	int64_t n = q->shape->layer.groups * ROWS, k = q->shape->layer.fan_in;
+	double *d = malloc((size_t)(n * k) * sizeof *d);
+	for (int64_t j = 0; j < n * k; j++)
+		d[j] = SCALE * (double)q->d[j];
+	for (int64_t j = 0; j < n; j++)
+		asks[j] = (struct exact_ask){.group = j / ROWS, .d = d + j * k, .w = q->w + j / ROWS * k, .scale = SCALE};
+	for (int64_t b = 0; b < BATCHES; b++) {
+		struct patches_input in;
+		assert_int_equal(question_look(q, b, &in, &e), 0);
+		assert_int_equal(exact_add(asks, n, fn, &in, tiles, &e), 0);
+		question_looked(q, b);
+	}
+	for (int64_t j = 0; j < n; j++)
+		asks[j].loss = loss_of_run(fn, asks[j].loss, BATCHES);
+	free(d);
 }
 
 static void exact_losses_are_the_plain_ones(void **state)
 {
 	(void)state;
-	struct err e = ERR_INIT;
 	struct tiles *tiles = tiles_new(THREADS);
-	for (size_t i = 0; i < NSHAPES; i++) {
-		const struct shape *s = &shapes[i];
-		struct exact_ask asks[64];
-		double plain[64];
-		int64_t n = s->layer.groups * ROWS, k = s->layer.fan_in;
-		float *d = random_changes(n * k, 7);
-		double *dd = malloc((size_t)(n * k) * sizeof *dd);
-		for (int64_t j = 0; j < n * k; j++)
-			dd[j] = (double)d[j];
-		for (int64_t j = 0; j < n; j++)
-			asks[j] = (struct exact_ask){j / ROWS, dd + j * k, 0};
-		for (unsigned b = 0; b < BATCHES; b++) {
-			struct patches p;
-			struct ort_info info = info_of(s);
-			float *x = random_input(s, b);
-			assert_int_equal(patches_init(&p, &s->layer, &info, &e), 0);
-			assert_int_equal(exact_add(asks, n, &p, x, tiles, &e), 0);
-			free(x);
+	for (size_t i = 0; i < NSHAPES; i++)
+		for (int two = 0; two < 2; two++)
+			for (int fn = LOSS_MSE; fn <= LOSS_SQNR; fn++) {
+				struct question q = question_of(&shapes[i], two, 7);
+				struct exact_ask asks[64];
+				double plain[64];
+				ask_exactly(&q, (enum loss_fn)fn, tiles, asks);
+				plain_losses(&q, (enum loss_fn)fn, plain);
+				for (int64_t j = 0; j < q.shape->layer.groups * ROWS; j++)
+					if (!(fabs(asks[j].loss - plain[j]) <= 1e-11 * fabs(plain[j])))
+						fail_msg("%s, loss %d, %d streams: row %d: %.17g, plainly %.17g", q.shape->name, fn,
+						         two + 1, (int)j, asks[j].loss, plain[j]);
+				question_fini(&q);
+			}
+	tiles_free(tiles);
+}
+
+/* ---- sqnr by pixels ---- */
+
+/* Of a batch: at every pixel the decibels of the mean over the images, summed. */
+static double plain_decibels(const struct question *q, const struct patches_input *in, int64_t row)
+{
+	const struct shape *s = q->shape;
+	const struct patches *p = &in->patches;
+	int64_t pixels = p->out[0] * p->out[1] * p->out[2], g = row / ROWS, k = p->fan_in;
+	double sum = 0;
+	for (int64_t pixel = 0; pixel < pixels; pixel++) {
+		double mean = 0;
+		for (int64_t image = 0; image < s->x[0]; image++) {
+			double e = 0;
+			for (int64_t i = 0; i < k; i++) {
+				double x = plain_entry(s, p, in->x, g, image * pixels + pixel, i), w = (double)q->w[g * k + i];
+				double f = in->x_float ? plain_entry(s, p, in->x_float, g, image * pixels + pixel, i) : x;
+				e += (w + (double)q->d[row * k + i]) * x - w * f;
+			}
+			mean += SCALE * SCALE * e * e / (double)s->x[0];
 		}
-		plain_losses(s, d, plain);
-		for (int64_t j = 0; j < n; j++)
-			if (fabs(asks[j].loss - plain[j]) > 1e-12 * plain[j])
-				fail_msg("%s: row %d: %.17g, plainly %.17g", s->name, (int)j, asks[j].loss, plain[j]);
-		free(dd);
-		free(d);
+		sum += 10 * log10(mean + 1e-10);
 	}
+	return sum / (double)pixels / BATCHES;
+}
+
+static void check_by_pixel(const struct shape *s, bool two, struct tiles *tiles)
+{
+	struct err e = ERR_INIT;
+	struct question q = question_of(s, two, 9);
+	int64_t n = s->layer.groups * ROWS, k = s->layer.fan_in;
+	double loss[64], tol[64], plain[64] = {0}, *d = malloc((size_t)(n * k) * sizeof *d);
+	struct exact_ask asks[64];
+	int64_t pixels = 0;
+	struct evidence_setup setup = {.loss = LOSS_SQNR,
+	                               .by_pixel = true,
+	                               .groups = s->layer.groups,
+	                               .fan_in = k,
+	                               .source = {.ctx = &q, .batches = BATCHES, .look = question_look, .looked = question_looked}};
+	struct evidence_ask ask = {
+		.vectors = 1, .changes = ROWS, .scale = SCALE, .ctx = &q, .change = question_change, .weights = question_weights};
+	struct evidence *v = evidence_new(&setup, tiles, &e);
+	assert_int_equal(evidence_losses(v, &ask, loss, tol, &e), 0);
+	evidence_free(v);
+	for (int64_t i = 0; i < n * k; i++)
+		d[i] = SCALE * (double)q.d[i];
+	for (int64_t i = 0; i < n; i++)
+		asks[i] = (struct exact_ask){.group = i / ROWS, .d = d + i * k, .w = q.w + i / ROWS * k, .scale = SCALE};
+	for (int64_t b = 0; b < BATCHES; b++) {
+		struct patches_input in;
+		assert_int_equal(question_look(&q, b, &in, &e), 0);
+		assert_int_equal(exact_add_by_pixel(asks, n, &in, tiles, &e), 0);
+		pixels += patches_pixels(&in.patches);
+		for (int64_t i = 0; i < n; i++)
+			plain[i] += plain_decibels(&q, &in, i);
+		question_looked(&q, b);
+	}
+	for (int64_t i = 0; i < n; i++) {
+		double exact = loss_of_run(LOSS_SQNR, asks[i].loss, pixels);
+		if (!(fabs(loss[i] - plain[i]) <= tol[i] + 1e-12) || tol[i] > 1 || fabs(exact - plain[i]) > 1e-9)
+			fail_msg("%s, %d streams: row %d: %.12g, tolerance %.3g, exactly %.12g, plainly %.12g", s->name, two + 1,
+			         (int)i, loss[i], tol[i], exact, plain[i]);
+	}
+	free(d);
+	question_fini(&q);
+}
+
+static void decibels_are_taken_at_every_pixel(void **state)
+{
+	(void)state;
+	struct tiles *tiles = tiles_new(THREADS);
+	for (size_t i = 0; i < NSHAPES; i++)
+		for (int two = 0; two < 2; two++)
+			if (shapes[i].layer.op == LAYER_CONV)
+				check_by_pixel(&shapes[i], two, tiles);
 	tiles_free(tiles);
 }
 
@@ -295,7 +537,7 @@ static void small_matrices_agree_with_their_plain_twin(void **state)
 	static float mask[STRIDE];
 	for (int t = 0; t < STRIDE; t++)
 		mask[t] = t % 7 ? 1 : 0;
-	for (int64_t k = 1; k <= MAX; k++) {
+	for (int64_t k = 1; k <= MAX; k = k < 52 || k == MAX ? k + 1 : k < 96 ? 96 : MAX) {
 		float *x = random_changes(k * SEGMENTS * STRIDE, (unsigned)k);
 		int64_t length = lengths[k % 3];
 		const float *rows[MAX];
@@ -312,7 +554,8 @@ static void small_matrices_agree_with_their_plain_twin(void **state)
 				double sum = 0, size = 0;
 				for (int64_t s = 0; s < SEGMENTS; s++)
 					for (int64_t t = 0; t < length; t++) {
-						double both = (double)mask[t] * (double)rows[i][s * STRIDE + t] * (double)rows[j][s * STRIDE + t];
+						double both = (double)mask[t] * (double)rows[i][s * STRIDE + t] *
+						              (double)rows[j][s * STRIDE + t];
 						sum += both;
 						size += fabs(both);
 					}
@@ -322,26 +565,94 @@ static void small_matrices_agree_with_their_plain_twin(void **state)
 	}
 }
 
+static void every_other_number_agrees_with_its_plain_twin(void **state)
+{
+	enum { MOST = 70 };
+	float in[2 * MOST], out[MOST + 1], plain[MOST + 1];
+	(void)state;
+	for (int i = 0; i < 2 * MOST; i++)
+		in[i] = (float)i;
+	for (int n = 0; n <= MOST; n++) {
+		for (int i = 0; i <= MOST; i++)
+			out[i] = plain[i] = -1;
+		shifts_even(in, n, out);
+		shifts_even_plain(in, n, plain);
+		assert_memory_equal(out, plain, sizeof out);
+		for (int i = 0; i <= MOST; i++)
+			assert_true(out[i] == (i < n ? (float)(2 * i) : -1.0f));
+	}
+}
+
+static void lags_agree_with_their_plain_twins(void **state)
+{
+	(void)state;
+	enum { SEGMENTS = 3, STRIDE = 700, TAPS = 4, ROW = 21 };
+	static const int64_t offset[LAGS_AT_ONCE] = {0, 1, 2, 17, 18, 19, 333};
+	float *x = random_changes(2 * SEGMENTS * STRIDE, 3);
+	for (int64_t length = 1; length < 40; length++) {
+		double fast[LAGS_AT_ONCE] = {0}, plain[LAGS_AT_ONCE] = {0};
+		lags_dots(x, x, offset, SEGMENTS, STRIDE, length, fast);
+		lags_dots_plain(x, x, offset, SEGMENTS, STRIDE, length, plain);
+		assert_memory_equal(fast, plain, sizeof fast);
+		for (int i = 0; i < LAGS_AT_ONCE; i++) {
+			double sum = 0;
+			for (int64_t t = 0; t < SEGMENTS * length; t++)
+				sum += (double)x[t / length * STRIDE + t % length] *
+				       (double)x[t / length * STRIDE + t % length + offset[i]];
+			assert_true(fabs(sum - fast[i]) <= 1e-6);
+		}
+	}
+	float fast[TAPS * LAGS_LANES] = {0}, plain[TAPS * LAGS_LANES] = {0};
+	lags_column(x + 3, x, 9, ROW, TAPS, 2, fast);
+	lags_column_plain(x + 3, x, 9, ROW, TAPS, 2, plain);
+	assert_memory_equal(fast, plain, sizeof fast);
+	for (int i = 0; i < TAPS * LAGS_LANES; i++) {
+		double sum = 0;
+		for (int64_t r = 0; r < 9; r++)
+			sum += (double)x[3 + r * ROW] * (double)x[(r + i / LAGS_LANES * 2) * ROW + i % LAGS_LANES];
+		assert_true(fabs(sum - (double)fast[i]) <= 1e-6);
+	}
+	free(x);
+}
+
+static int look_at_nan(void *ctx, int64_t batch, struct patches_input *in, struct err *e)
+{
+	int rc = question_look(ctx, batch, in, e);
+	if (batch == 1)
+		((struct question *)ctx)->x[77] = NAN;
+	return rc;
+}
+
 static void inputs_that_are_not_finite_are_refused(void **state)
 {
 	(void)state;
-	const struct shape *s = &shapes[17];
+	struct question q = question_of(&shapes[28], false, 8);
 	for (int strategy = EVIDENCE_GRAM; strategy <= EVIDENCE_DIRECT; strategy++) {
 		struct err e = ERR_INIT;
 		struct tiles *tiles = tiles_new(1);
-		struct evidence *v = evidence_new((enum evidence_strategy)strategy, 1, s->layer.fan_in, 1000, 1000, tiles, &e);
-		struct patches p;
-		struct ort_info info = info_of(s);
-		float *x = random_input(s, 1);
-		x[77] = strategy == EVIDENCE_GRAM ? NAN : INFINITY;
-		assert_int_equal(patches_init(&p, &s->layer, &info, &e), 0);
-		assert_int_equal(evidence_add(v, &p, x, &e), 0);
-		assert_int_equal(evidence_finish(v, &e), -1);
+		double loss[64], tol[64];
+		struct evidence_setup setup = {
+			.strategy = (enum evidence_strategy)strategy,
+			.groups = 1,
+			.fan_in = q.shape->layer.fan_in,
+			.source = {.ctx = &q, .batches = BATCHES, .look = look_at_nan, .looked = question_looked}};
+		struct evidence_ask ask = {.vectors = 1,
+		                           .changes = ROWS,
+		                           .scale = 1,
+		                           .ctx = &q,
+		                           .change = question_change,
+		                           .weights = question_weights};
+		struct evidence *v = evidence_new(&setup, tiles, &e);
+		struct patches_input in;
+		assert_int_equal(look_at_nan(&q, 1, &in, &e), 0);
+		assert_int_equal(evidence_add(v, &in, &e), 0);
+		question_looked(&q, 1);
+		assert_true(evidence_finish(v, &e) || evidence_losses(v, &ask, loss, tol, &e));
 		assert_int_equal(e.code, ERR_NON_FINITE);
-		free(x);
 		evidence_free(v);
 		tiles_free(tiles);
 	}
+	question_fini(&q);
 }
 
 static void inputs_that_do_not_fit_are_refused(void **state)
@@ -355,9 +666,9 @@ static void inputs_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(e.code, ERR_UNSUPPORTED_GRAPH);
 	info.rank = 3;
 	assert_int_equal(patches_init(&p, &shapes[0].layer, &info, &e), -1);
-	info = info_of(&shapes[17]);
+	info = info_of(&shapes[28]);
 	info.shape[2] = 71;
-	assert_int_equal(patches_init(&p, &shapes[17].layer, &info, &e), -1);
+	assert_int_equal(patches_init(&p, &shapes[28].layer, &info, &e), -1);
 }
 
 static int load_blas(void **state)
@@ -371,10 +682,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors_are_what_the_operator_multiplies),
-		cmocka_unit_test(both_strategies_are_within_their_tolerance),
+		cmocka_unit_test(every_loss_is_within_its_tolerance),
 		cmocka_unit_test(losses_do_not_depend_on_threads),
 		cmocka_unit_test(exact_losses_are_the_plain_ones),
+		cmocka_unit_test(decibels_are_taken_at_every_pixel),
 		cmocka_unit_test(small_matrices_agree_with_their_plain_twin),
+		cmocka_unit_test(every_other_number_agrees_with_its_plain_twin),
+		cmocka_unit_test(lags_agree_with_their_plain_twins),
 		cmocka_unit_test(inputs_that_are_not_finite_are_refused),
 		cmocka_unit_test(inputs_that_do_not_fit_are_refused),
 	};

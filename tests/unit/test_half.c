@@ -1,6 +1,6 @@
 /* Half precision: every value there is, and what lies between two of them. */
 
-#include "core/half.h"
+#include "core/base/half.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-#include "core/buf.h"
-#include "core/err.h"
-#include "core/json.h"
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/json.h"
 
 #include <inttypes.h>
 #include <math.h>

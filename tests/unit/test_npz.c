@@ -1,8 +1,9 @@
 #include "npz_file.h"
 #include "shared.h"
 
-#include "core/err.h"
-#include "core/npz.h"
+#include "core/base/err.h"
+#include "core/data/arrays.h"
+#include "core/data/npz.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,37 +20,37 @@
 /* What tests/data/npz/make.py fills most arrays with: 0 .. 23 in the shape (4, 3, 2). */
 enum { ROWS = 4, ROW = 6, COUNT = ROWS * ROW };
 
-static struct npz *opened(const char *path)
+static struct arrays *opened(const char *path)
 {
 	struct err e = ERR_INIT;
-	struct npz *z = npz_open(path, &e);
+	struct arrays *z = arrays_open(path, &e);
 	if (!z)
 		fail_msg("%s", e.msg);
 	return z;
 }
 
-static void read_rows(struct npz *z, const struct npz_array *a, int64_t first, int64_t rows, void *out)
+static void read_rows(struct arrays *z, const struct array *a, int64_t first, int64_t rows, void *out)
 {
 	struct err e = ERR_INIT;
-	if (npz_read_rows(z, a, first, rows, out, &e) != 0)
+	if (arrays_read_rows(z, a, first, rows, out, &e) != 0)
 		fail_msg("%s", e.msg);
 }
 
 /* Element i as a number; halves are whole numbers below 2048 here. */
-static double element(enum npz_type t, const unsigned char *data, int i)
+static double element(enum array_type t, const unsigned char *data, int i)
 {
-	const unsigned char *p = data + (size_t)i * npz_type_size(t);
+	const unsigned char *p = data + (size_t)i * array_type_size(t);
 	uint64_t bits = 0;
 	float f;
 	double d;
-	memcpy(&bits, p, npz_type_size(t));
+	memcpy(&bits, p, array_type_size(t));
 	memcpy(&f, p, sizeof f);
 	switch (t) {
-	case NPZ_F16:
+	case ARRAY_F16:
 		return bits ? (double)((bits & 1023) | 1024) / (double)(1 << (25 - (bits >> 10))) : 0;
-	case NPZ_F32:
+	case ARRAY_F32:
 		return (double)f;
-	case NPZ_F64:
+	case ARRAY_F64:
 		memcpy(&d, p, sizeof d);
 		return d;
 	default:
@@ -57,7 +58,7 @@ static double element(enum npz_type t, const unsigned char *data, int i)
 	}
 }
 
-static void check_counting(struct npz *z, const struct npz_array *a)
+static void check_counting(struct arrays *z, const struct array *a)
 {
 	unsigned char data[COUNT * 8];
 	assert_int_equal(a->rank, 3);
@@ -66,28 +67,28 @@ static void check_counting(struct npz *z, const struct npz_array *a)
 	assert_int_equal(a->shape[2], 2);
 	read_rows(z, a, 0, ROWS, data);
 	for (int i = 0; i < COUNT; i++)
-		assert_true(element(a->type, data, i) == (a->type == NPZ_BOOL ? i % 3 == 0 : i));
+		assert_true(element(a->type, data, i) == (a->type == ARRAY_BOOL ? i % 3 == 0 : i));
 	for (int first = ROWS - 1; first >= 0; first--) {
 		read_rows(z, a, first, 1, data);
 		for (int i = 0; i < ROW; i++) {
 			int value = first * ROW + i;
-			assert_true(element(a->type, data, i) == (a->type == NPZ_BOOL ? value % 3 == 0 : value));
+			assert_true(element(a->type, data, i) == (a->type == ARRAY_BOOL ? value % 3 == 0 : value));
 		}
 	}
 }
 
 static void check_archive(const char *path)
 {
-	struct npz *z = opened(path);
-	assert_int_equal(npz_count(z), 21);
-	for (int t = NPZ_BOOL; t <= NPZ_F64; t++) {
-		const struct npz_array *a = npz_find(z, npz_type_name((enum npz_type)t));
+	struct arrays *z = opened(path);
+	assert_int_equal(arrays_count(z), 21);
+	for (int t = ARRAY_BOOL; t <= ARRAY_F64; t++) {
+		const struct array *a = arrays_find(z, array_type_name((enum array_type)t));
 		assert_non_null(a);
 		assert_int_equal(a->type, t);
 		check_counting(z, a);
 	}
-	check_counting(z, npz_find(z, "fortran"));
-	npz_free(z);
+	check_counting(z, arrays_find(z, "fortran"));
+	arrays_free(z);
 }
 
 static void every_type_is_read_from_stored_members(void **state)
@@ -108,16 +109,16 @@ static void all_header_versions_are_read(void **state)
 	for (int version = 1; version <= 3; version++) {
 		char path[64];
 		(void)snprintf(path, sizeof path, "tests/data/npz/version%d.npy", version);
-		struct npz *z = opened(path);
-		assert_int_equal(npz_count(z), 1);
-		assert_string_equal(npz_array(z, 0)->name, "");
-		assert_string_equal(npz_array(z, 0)->descr, "<f4");
-		check_counting(z, npz_array(z, 0));
-		npz_free(z);
+		struct arrays *z = opened(path);
+		assert_int_equal(arrays_count(z), 1);
+		assert_string_equal(arrays_at(z, 0)->name, "");
+		assert_string_equal(arrays_at(z, 0)->descr, "<f4");
+		check_counting(z, arrays_at(z, 0));
+		arrays_free(z);
 	}
-	struct npz *z = opened("tests/data/npz/fortran.npy");
-	check_counting(z, npz_array(z, 0));
-	npz_free(z);
+	struct arrays *z = opened("tests/data/npz/fortran.npy");
+	check_counting(z, arrays_at(z, 0));
+	arrays_free(z);
 }
 
 static void a_scalar_has_one_row(void **state)
@@ -125,73 +126,73 @@ static void a_scalar_has_one_row(void **state)
 	(void)state;
 	int64_t whole;
 	float real;
-	struct npz *z = opened("tests/data/npz/rank0.npy");
-	assert_int_equal(npz_array(z, 0)->rank, 0);
-	read_rows(z, npz_array(z, 0), 0, 1, &whole);
+	struct arrays *z = opened("tests/data/npz/rank0.npy");
+	assert_int_equal(arrays_at(z, 0)->rank, 0);
+	read_rows(z, arrays_at(z, 0), 0, 1, &whole);
 	assert_int_equal(whole, 7);
-	npz_free(z);
+	arrays_free(z);
 	z = opened("tests/data/npz/deflated.npz");
-	read_rows(z, npz_find(z, "rank0"), 0, 1, &real);
+	read_rows(z, arrays_find(z, "rank0"), 0, 1, &real);
 	assert_true(real == 2.5f);
-	npz_free(z);
+	arrays_free(z);
 }
 
 static void empty_arrays_have_rows_without_bytes(void **state)
 {
 	(void)state;
-	struct npz *z = opened("tests/data/npz/deflated.npz");
-	const struct npz_array *a = npz_find(z, "empty"), *b = npz_find(z, "empty_inside");
+	struct arrays *z = opened("tests/data/npz/deflated.npz");
+	const struct array *a = arrays_find(z, "empty"), *b = arrays_find(z, "empty_inside");
 	assert_int_equal(a->shape[0], 0);
 	read_rows(z, a, 0, 0, NULL);
 	assert_int_equal(b->shape[0], 3);
 	assert_int_equal(b->shape[1], 0);
 	read_rows(z, b, 0, 3, NULL);
-	npz_free(z);
+	arrays_free(z);
 	z = opened("tests/data/npz/empty.npy");
-	read_rows(z, npz_array(z, 0), 0, 0, NULL);
-	npz_free(z);
+	read_rows(z, arrays_at(z, 0), 0, 0, NULL);
+	arrays_free(z);
 }
 
 static void arrays_of_other_types_are_listed_but_not_read(void **state)
 {
 	(void)state;
 	static const char *const names[] = {"text", "<U3", "record", "[...]", "big_endian", ">f4", "object", "|O"};
-	struct npz *z = opened("tests/data/npz/stored.npz");
+	struct arrays *z = opened("tests/data/npz/stored.npz");
 	for (size_t i = 0; i < 8; i += 2) {
 		char data[256];
 		struct err e = ERR_INIT;
-		const struct npz_array *a = npz_find(z, names[i]);
-		assert_int_equal(a->type, NPZ_OTHER);
+		const struct array *a = arrays_find(z, names[i]);
+		assert_int_equal(a->type, ARRAY_OTHER);
 		assert_string_equal(a->descr, names[i + 1]);
-		assert_int_equal(npz_read_rows(z, a, 0, 1, data, &e), -1);
+		assert_int_equal(arrays_read_rows(z, a, 0, 1, data, &e), -1);
 		assert_int_equal(e.code, ERR_CALIBRATION);
 		assert_non_null(strstr(e.msg, names[i]));
 	}
-	npz_free(z);
+	arrays_free(z);
 }
 
 static void rows_outside_an_array_are_our_bug(void **state)
 {
 	(void)state;
 	char data[64];
-	struct npz *z = opened("tests/data/npz/version1.npy");
+	struct arrays *z = opened("tests/data/npz/version1.npy");
 	const int64_t wrong[][2] = {{-1, 1}, {0, -1}, {0, 5}, {4, 1}, {5, 0}, {1, INT64_MAX}};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		struct err e = ERR_INIT;
-		assert_int_equal(npz_read_rows(z, npz_array(z, 0), wrong[i][0], wrong[i][1], data, &e), -1);
+		assert_int_equal(arrays_read_rows(z, arrays_at(z, 0), wrong[i][0], wrong[i][1], data, &e), -1);
 		assert_int_equal(e.code, ERR_INTERNAL);
 	}
-	read_rows(z, npz_array(z, 0), 4, 0, data);
-	npz_free(z);
+	read_rows(z, arrays_at(z, 0), 4, 0, data);
+	arrays_free(z);
 }
 
 static void a_missing_file_is_not_found(void **state)
 {
 	(void)state;
 	struct err e = ERR_INIT;
-	assert_null(npz_open("tests/data/npz/no such file", &e));
+	assert_null(arrays_open("tests/data/npz/no such file", &e));
 	assert_int_equal(e.code, ERR_NOT_FOUND);
-	assert_null(npz_open("tests/data/npz", &e));
+	assert_null(arrays_open("tests/data/npz", &e));
 	assert_int_equal(e.code, ERR_CALIBRATION);
 }
 
@@ -201,12 +202,12 @@ static void the_callers_descriptor_keeps_its_position(void **state)
 	FILE *f = fopen("tests/data/npz/stored.npz", "rb");
 	struct err e = ERR_INIT;
 	assert_int_equal(lseek(fileno(f), 17, SEEK_SET), 17);
-	struct npz *z = npz_open_fd(fileno(f), "x", &e);
-	check_counting(z, npz_find(z, "int32"));
+	struct arrays *z = arrays_open_fd(fileno(f), "x", &e);
+	check_counting(z, arrays_find(z, "int32"));
 	assert_int_equal(lseek(fileno(f), 0, SEEK_CUR), 17);
 	(void)fclose(f);
-	check_counting(z, npz_find(z, "int32")); /* it has a duplicate of its own */
-	npz_free(z);
+	check_counting(z, arrays_find(z, "int32")); /* it has a duplicate of its own */
+	arrays_free(z);
 }
 
 static void members_that_are_no_arrays_are_ignored(void **state)
@@ -220,11 +221,11 @@ static void members_that_are_no_arrays_are_ignored(void **state)
 		{.name = "folder/x.npy", .bytes = npy.data, .len = npy.len},
 	};
 	npz_file_zip(&zip, members, 2);
-	struct npz *z = npz_file_open(&zip, &e);
+	struct arrays *z = npz_file_open(&zip, &e);
 	assert_non_null(z);
-	assert_int_equal(npz_count(z), 1);
-	assert_string_equal(npz_array(z, 0)->name, "folder/x");
-	npz_free(z);
+	assert_int_equal(arrays_count(z), 1);
+	assert_string_equal(arrays_at(z, 0)->name, "folder/x");
+	arrays_free(z);
 	buf_fini(&npy);
 }
 
@@ -308,12 +309,12 @@ static void headers_in_other_spellings_are_read(void **state)
 	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
 		float out[2];
 		struct err e = ERR_INIT;
-		struct npz *z = npz_file_one("x.npy", headers[i], data, sizeof data, &e);
+		struct arrays *z = npz_file_one("x.npy", headers[i], data, sizeof data, &e);
 		if (!z)
 			fail_msg("%s", e.msg);
-		read_rows(z, npz_find(z, "x"), 0, 2, out);
+		read_rows(z, arrays_find(z, "x"), 0, 2, out);
 		assert_memory_equal(out, data, sizeof data);
-		npz_free(z);
+		arrays_free(z);
 	}
 }
 
@@ -514,16 +515,16 @@ static void a_bomb_costs_only_the_rows_that_are_read(void **state)
 	                                  .unpacked = (uint32_t)(npy.len + ZEROS),
 	                                  .crc = 1};
 	npz_file_zip(&zip, &m, 1);
-	struct npz *z = npz_file_open(&zip, &e);
+	struct arrays *z = npz_file_open(&zip, &e);
 	if (!z)
 		fail_msg("%s", e.msg);
 	memset(row, 1, sizeof row);
-	read_rows(z, npz_find(z, "x"), 1000, sizeof row, row);
+	read_rows(z, arrays_find(z, "x"), 1000, sizeof row, row);
 	assert_int_equal(row[0] | row[99], 0);
 	/* Its checksum is wrong, which shows when the last row is read. */
-	assert_int_equal(npz_read_rows(z, npz_find(z, "x"), ZEROS - 1, 1, row, &e), -1);
+	assert_int_equal(arrays_read_rows(z, arrays_find(z, "x"), ZEROS - 1, 1, row, &e), -1);
 	assert_true(says(e.msg, "CRC"));
-	npz_free(z);
+	arrays_free(z);
 	buf_fini(&npy);
 	buf_fini(&packed);
 }
@@ -544,14 +545,14 @@ static void a_deflated_member_that_ends_early_is_refused_when_it_is_read(void **
 	                                  .unpacked = (uint32_t)npy.len + 997,
 	                                  .crc = 1};
 	npz_file_zip(&zip, &m, 1);
-	struct npz *z = npz_file_open(&zip, &e);
+	struct arrays *z = npz_file_open(&zip, &e);
 	assert_non_null(z);
-	read_rows(z, npz_find(z, "x"), 0, 3, data);
+	read_rows(z, arrays_find(z, "x"), 0, 3, data);
 	assert_memory_equal(data, "abc", 3);
-	assert_int_equal(npz_read_rows(z, npz_find(z, "x"), 0, 1000, data, &e), -1);
+	assert_int_equal(arrays_read_rows(z, arrays_find(z, "x"), 0, 1000, data, &e), -1);
 	assert_int_equal(e.code, ERR_CALIBRATION);
-	read_rows(z, npz_find(z, "x"), 0, 3, data); /* an error is not for ever */
-	npz_free(z);
+	read_rows(z, arrays_find(z, "x"), 0, 3, data); /* an error is not for ever */
+	arrays_free(z);
 	buf_fini(&npy);
 	buf_fini(&packed);
 }
@@ -563,11 +564,11 @@ static void a_wrong_checksum_is_found_at_the_end(void **state)
 	struct err e = ERR_INIT;
 	struct buf b = archive(nothing, "x.npy");
 	b.data[30 + 5 + 128 + 2] ^= 1; /* local header, name, header of the .npy, third byte */
-	struct npz *z = npz_file_open(&b, &e);
+	struct arrays *z = npz_file_open(&b, &e);
 	assert_non_null(z);
-	assert_int_equal(npz_read_rows(z, npz_find(z, "x"), 0, 5, data, &e), -1);
+	assert_int_equal(arrays_read_rows(z, arrays_find(z, "x"), 0, 5, data, &e), -1);
 	assert_true(says(e.msg, "CRC"));
-	npz_free(z);
+	arrays_free(z);
 }
 
 /* More members than are kept open at a time, read in turns. */
@@ -593,16 +594,16 @@ static void many_members_are_read_in_turns(void **state)
 		                                .crc = npz_file_crc(npy[i].data, npy[i].len)};
 	}
 	npz_file_zip(&zip, m, N);
-	struct npz *z = npz_file_open(&zip, &e);
+	struct arrays *z = npz_file_open(&zip, &e);
 	assert_non_null(z);
 	for (int row = 0; row < 3; row++) {
 		for (int i = 0; i < N; i++) {
 			unsigned char got;
-			read_rows(z, npz_array(z, (size_t)i), row, 1, &got);
+			read_rows(z, arrays_at(z, (size_t)i), row, 1, &got);
 			assert_int_equal(got, i + row);
 		}
 	}
-	npz_free(z);
+	arrays_free(z);
 	for (int i = 0; i < N; i++) {
 		buf_fini(&npy[i]);
 		buf_fini(&packed[i]);
@@ -614,8 +615,8 @@ static void many_members_are_read_in_turns(void **state)
 static void check_same(const char *a_name, const char *b_name)
 {
 	char path[4096];
-	struct npz *a = opened(shared_path(a_name, path, sizeof path)), *b = opened(shared_path(b_name, path, sizeof path));
-	const struct npz_array *x = npz_array(a, 0), *y = npz_array(b, 0);
+	struct arrays *a = opened(shared_path(a_name, path, sizeof path)), *b = opened(shared_path(b_name, path, sizeof path));
+	const struct array *x = arrays_at(a, 0), *y = arrays_at(b, 0);
 	int n = 1;
 	assert_int_equal(x->rank, y->rank);
 	assert_memory_equal(x->shape, y->shape, sizeof x->shape);
@@ -630,8 +631,8 @@ static void check_same(const char *a_name, const char *b_name)
 	}
 	free(p);
 	free(q);
-	npz_free(a);
-	npz_free(b);
+	arrays_free(a);
+	arrays_free(b);
 }
 
 static void the_flavours_of_a_real_set_are_equal(void **state)

@@ -1,6 +1,7 @@
+#include "api/openapi.h"
 #include "api/problems.h"
 #include "api/routes.h"
-#include "core/json.h"
+#include "core/base/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,18 +40,22 @@ static void fill_job(struct api_job *j)
 	j->params = copy("{}");
 }
 
-static int job_get(void *ctx, const char *id, struct api_job *out, struct err *e)
+static int job_get(void *ctx, const struct api_caller *who, const char *id, struct api_job *out, struct err *e)
 {
 	(void)ctx;
+	(void)who;
 	if (strcmp(id, "job_1") != 0)
 		return err_set(e, ERR_NOT_FOUND, "there is no job %s", id);
 	fill_job(out);
 	return 0;
 }
 
-static int job_add(void *ctx, const struct api_job_request *r, struct api_job *out, struct err *e)
+static int job_add(void *ctx, const struct api_caller *who, const struct api_job_request *r, struct api_once *once,
+                   struct api_job *out, struct err *e)
 {
 	(void)ctx;
+	(void)who;
+	(void)once;
 	if (fake.refuse.code != ERR_NONE) {
 		*e = fake.refuse;
 		return -1;
@@ -61,9 +66,10 @@ static int job_add(void *ctx, const struct api_job_request *r, struct api_job *o
 	return 0;
 }
 
-static int model_get(void *ctx, const char *id, struct api_model *out, struct err *e)
+static int model_get(void *ctx, const struct api_caller *who, const char *id, struct api_model *out, struct err *e)
 {
 	(void)ctx;
+	(void)who;
 	memset(out, 0, sizeof *out);
 	if (strcmp(id, "mdl_1") != 0)
 		return err_set(e, ERR_NOT_FOUND, "there is no model %s", id);
@@ -78,23 +84,26 @@ static int model_get(void *ctx, const char *id, struct api_model *out, struct er
 	return 0;
 }
 
-static int model_list(void *ctx, const struct api_page *page, struct api_model **out, size_t *n, struct err *e)
+static int model_list(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_model **out, size_t *n,
+                      struct err *e)
 {
 	*n = fake.models < (size_t)page->limit ? fake.models : (size_t)page->limit;
 	*out = calloc(*n + 1, sizeof **out);
 	assert_non_null(*out);
 	for (size_t i = 0; i < *n; i++) {
-		(void)model_get(ctx, "mdl_1", &(*out)[i], e);
+		(void)model_get(ctx, who, "mdl_1", &(*out)[i], e);
 		(void)snprintf((*out)[i].id, sizeof(*out)[i].id, "mdl_%zu", 9 - i);
 	}
 	return 0;
 }
 
 /* Ten bytes, "0123456789". */
-static int artifact_open(void *ctx, const char *id, const char *name, struct api_blob *out, struct err *e)
+static int artifact_open(void *ctx, const struct api_caller *who, const char *id, const char *name, struct api_blob *out,
+                         struct err *e)
 {
 	char path[] = "/tmp/seqmsed-test-XXXXXX";
 	(void)ctx;
+	(void)who;
 	(void)id;
 	(void)e;
 	memset(out, 0, sizeof *out);
@@ -185,15 +194,8 @@ static void expect_submit(const char *body, int status, const char *code, const 
 static void what_is_not_there_is_404(void **state)
 {
 	(void)state;
-	static const char *const targets[] = {"/",
-	                                      "/v1",
-	                                      "/v1/",
-	                                      "/v1/models/",
-	                                      "/v1/uploads",
-	                                      "/v1/jobs/job_1/pause",
-	                                      "/v1/jobs/job_2",
-	                                      "/metrics",
-	                                      "/v1/jobs/job_1/layers/0/curve"};
+	static const char *const targets[] = {"/web/none.js",           "/v1", "/v1/", "/v1/models/", "/v1/jobs/job_2",
+	                                      "/v1/jobs/job_1/layers/0"};
 	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
 		expect_problem(&(struct question){.method = HTTP_GET, .target = targets[i]}, 404, "not-found", NULL);
 }
@@ -214,8 +216,8 @@ static void query_parameters_that_nobody_knows_are_refused(void **state)
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs?foo=1"}, 422, "unknown-field", "?foo");
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs?lim=1"}, 422, "unknown-field", "?lim");
 	expect_problem(
-		&(struct question){.method = HTTP_POST, .target = "/v1/jobs?dry_run=true", .body = "{}", .headers = JSON_BODY}, 422,
-		"unknown-field", "?dry_run");
+		&(struct question){.method = HTTP_POST, .target = "/v1/jobs?dry_run=yes", .body = "{}", .headers = JSON_BODY}, 422,
+		"bad-param", "?dry_run");
 }
 
 static void numbers_of_the_query_are_checked(void **state)
@@ -246,8 +248,13 @@ static void types_of_bodies_are_checked(void **state)
 static void promises_not_kept_are_refused(void **state)
 {
 	(void)state;
-	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/jobs", .headers = {"Idempotency-Key", "k"}}, 422,
+	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/tickets", .headers = {"Idempotency-Key", "k"}}, 422,
 	               "unknown-field", NULL);
+	expect_problem(&(struct question){.method = HTTP_POST, .target = "/v1/models", .headers = {"Idempotency-Key", "a b"}}, 422,
+	               "bad-param", NULL);
+	expect_problem(
+		&(struct question){.method = HTTP_POST, .target = "/v1/jobs/job_1/cancel", .headers = {"Idempotency-Key", "a b"}},
+		422, "bad-param", NULL);
 }
 
 static void wrong_submissions_get_a_pointer(void **state)
@@ -256,11 +263,15 @@ static void wrong_submissions_get_a_pointer(void **state)
 	expect_submit("{\"model\":", 422, "bad-param", "");
 	expect_submit("[]", 422, "bad-param", "");
 	expect_submit("{\"model\": \"a\", \"model\": \"b\"}", 422, "bad-param", "");
-	expect_submit("{\"priority\": 1}", 422, "unknown-field", "/priority");
+	expect_submit("{\"priority\": 101}", 422, "bad-param", "/priority");
 	expect_submit("{\"model\": 1}", 422, "bad-param", "/model");
 	expect_submit("{\"model\": \"mdl_1\"}", 422, "bad-param", "/calibration");
 	expect_submit("{\"params\": {\"param_bw\": 99}}", 422, "bad-param", "/params/param_bw");
-	expect_submit("{\"params\": {\"loss_fn\": \"l1\"}}", 422, "unknown-field", "/params/loss_fn");
+	expect_submit("{\"params\": {\"loss_fn\": \"l9\"}}", 422, "bad-param", "/params/loss_fn");
+	expect_submit("{\"visibility\": \"all\"}", 422, "bad-param", "/visibility");
+	expect_submit("{\"model_id\": 1}", 422, "unknown-field", "/model_id");
+	expect_submit("{\"params\": {\"reuse\": 1}}", 422, "bad-param", "/params/reuse");
+	expect_submit("{\"params\": {\"deadline_seconds\": -1}}", 422, "bad-param", "/params/deadline_seconds");
 	expect_submit("{\"params\": null}", 422, "bad-param", "/params");
 	expect_submit("{\"labels\": {\"a\": 1}}", 422, "bad-param", "/labels");
 }
@@ -297,6 +308,7 @@ static void a_submission_reaches_the_backend(void **state)
 {
 	struct http_response r;
 	(void)state;
+	fake.status = "queued";
 	ask(&(struct question){.method = HTTP_POST,
 	                       .target = "/v1/jobs",
 	                       .body = "{\"model\": \"mdl_1\", \"calibration\": \"cal_1\", \"params\": {\"weight_bits\": 3}, "
@@ -308,6 +320,7 @@ static void a_submission_reaches_the_backend(void **state)
 	assert_non_null(http_get(&r, "Retry-After"));
 	assert_int_equal(fake.param_bw, 3);
 	assert_string_equal(fake.labels, "{\"a\": \"b\"}");
+	fake.status = "succeeded";
 	http_response_fini(&r);
 }
 
@@ -344,7 +357,7 @@ static void results_wait_for_success(void **state)
 		expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings"}, 409, table[i].code,
 		               NULL);
 	}
-	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings?version=2.0.0"}, 422, "bad-param",
+	expect_problem(&(struct question){.method = HTTP_GET, .target = "/v1/jobs/job_1/encodings?version=3.0.0"}, 422, "bad-param",
 	               "?version");
 	fake.status = "succeeded";
 }
@@ -452,6 +465,17 @@ static void requests_without_a_body_refuse_one(void **state)
 	expect_problem(&(struct question){.method = HTTP_GET, .target = "/livez", .body = "x"}, 422, "unknown-field", NULL);
 }
 
+static void every_route_is_described(void **state)
+{
+	struct err e = ERR_INIT;
+	(void)state;
+	for (size_t i = 0; i < routes_len; i++)
+		assert_true(openapi_knows(&routes[i]));
+	struct json *v = json_parse(openapi_schemas, strlen(openapi_schemas), &e);
+	assert_non_null(v);
+	json_free(v);
+}
+
 int main(void)
 {
 	fake.status = "succeeded";
@@ -471,6 +495,7 @@ int main(void)
 		cmocka_unit_test(lists_tell_where_they_go_on),
 		cmocka_unit_test(external_files_have_plain_names_of_the_model),
 		cmocka_unit_test(requests_without_a_body_refuse_one),
+		cmocka_unit_test(every_route_is_described),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,19 +3,21 @@
 #include "scratch.h"
 
 #include "api/http.h"
+#include "server/base/id.h"
 #include "server/config.h"
-#include "server/crew.h"
-#include "server/frame.h"
-#include "server/guard.h"
-#include "server/id.h"
-#include "server/intake.h"
-#include "server/job_state.h"
-#include "server/layer_frame.h"
-#include "server/listen.h"
-#include "server/upload.h"
-#include "server/watch.h"
+#include "server/engine/frame.h"
+#include "server/engine/layer_frame.h"
+#include "server/floors.h"
+#include "server/http/crew.h"
+#include "server/http/guard.h"
+#include "server/http/listen.h"
+#include "server/http/upload.h"
+#include "server/http/watch.h"
+#include "server/store/intake.h"
+#include "server/store/job_state.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -234,37 +236,66 @@ static void a_layer_comes_back_to_the_last_digit(void **state)
 {
 	const struct quant_grid grids[2] = {{-0.1, 0.1, 1.0 / 3, -8}, {-1e-300, 5e-324, 0.1, -1}};
 	const int chosen[2] = {19, 0};
-	const double loss[2] = {1, 2}, minmax[2] = {3, 4};
+	const double loss[2] = {1, 2}, minmax[2] = {3, 4}, curve[3] = {1.0 / 3, (double)INFINITY, 7};
 	const struct seqmse_layer_result l = {.index = 7,
 	                                      .node = "/a\n\"b",
 	                                      .op_type = "Conv",
 	                                      .weight = "w",
 	                                      .channels = 2,
 	                                      .fan_in = 9,
+	                                      .ngrids = 2,
 	                                      .grids = grids,
 	                                      .chosen = chosen,
 	                                      .loss = loss,
 	                                      .minmax_loss = minmax,
+	                                      .candidates = 3,
+	                                      .curve = curve,
 	                                      .strategy = "gram",
 	                                      .seconds = 0.5};
 	struct buf b = BUF_INIT;
 	struct store_layer back;
 	struct err e = ERR_INIT;
 	(void)state;
-	assert_int_equal(layer_frame_write(&l, &b, &e), 0);
+	assert_int_equal(layer_frame_write(&l, "here", &b, &e), 0);
 	if (layer_frame_read(b.data, b.len, &back, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(back.grids_len, sizeof grids);
 	assert_memory_equal(back.grids, grids, sizeof grids);
 	assert_string_equal(back.summary.node, l.node);
 	assert_string_equal(back.summary.chosen, "[19, 0]");
+	assert_non_null(strstr(back.summary.settings, "\"granularity\": \"per_tensor\""));
 	assert_true(back.summary.loss == 3 && back.summary.minmax_loss == 7);
+	assert_string_equal(back.summary.curve, "[0.3333333333333333, null, 7.0]");
 	layer_frame_fini(&back);
 	/* one number less, wherever it is missing */
 	char *at = strstr(b.data, "19, ");
 	memmove(at, at + 4, strlen(at + 4) + 1);
 	assert_int_equal(layer_frame_read(b.data, strlen(b.data), &back, &e), -1);
 	buf_fini(&b);
+	struct seqmse_layer_result longer = l;
+	longer.candidates = 2;
+	assert_int_equal(layer_frame_write(&longer, "here", &b, &e), 0);
+	at = strstr(b.data, "\"candidates\": 2");
+	at[strlen("\"candidates\": ")] = '3';
+	assert_int_equal(layer_frame_read(b.data, b.len, &back, &e), -1);
+	buf_fini(&b);
+}
+
+/* ---- versions ---- */
+
+static void old_libraries_are_told_from_new_ones(void **state)
+{
+	static const char *const good[] = {"3.51.3", "3.53.0", "3.50.7", "3.50.12", "3.44.6", "4.0", "3.51.3.1"};
+	static const char *const old[] = {"3.51.2", "3.50.6", "3.40.1", "3.45.7", "3.44.5", "3", "", "nonsense"};
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		if (!floor_holds(&floors[0], good[i]))
+			fail_msg("%s", good[i]);
+	for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+		if (floor_holds(&floors[0], old[i]))
+			fail_msg("%s", old[i]);
+	assert_true(floor_holds(&floors[1], "1.0.10") && !floor_holds(&floors[1], "0.9.75"));
+	assert_true(floor_holds(&floors[2], "1.32.0") && !floor_holds(&floors[2], "1.27.3"));
 }
 
 /* ---- uploads and the engine's files ---- */
@@ -411,10 +442,10 @@ static void only_the_loopback_is_listened_on(void **state)
 	struct err e = ERR_INIT;
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-		assert_int_equal(listen_open(wrong[i], shown, &e), -1);
+		assert_int_equal(listen_open(wrong[i], false, shown, &e), -1);
 		assert_int_equal(e.code, ERR_USAGE);
 	}
-	int fd = listen_open("localhost:0", shown, &e);
+	int fd = listen_open("localhost:0", false, shown, &e);
 	assert_true(fd >= 0);
 	assert_memory_equal(shown, "http://127.0.0.1:", 17);
 	assert_true(atoi(shown + 17) > 0);
@@ -425,13 +456,15 @@ static void only_the_loopback_is_listened_on(void **state)
 
 static void states_move_by_the_table_only(void **state)
 {
-	static const char *const allowed[] = {"queued 0 running",    "queued 4 canceled",   "running 0 running",
-	                                      "running 1 queued",    "running 2 succeeded", "running 3 failed",
-	                                      "running 4 canceling", "canceling 5 canceled"};
+	static const char *const allowed[] = {
+		"queued 0 running",  "queued 4 canceled",   "queued 6 paused",     "queued 8 succeeded",  "running 0 running",
+		"running 1 queued",  "running 2 succeeded", "running 3 failed",    "running 4 canceling", "running 6 pausing",
+		"pausing 1 paused",  "pausing 2 succeeded", "pausing 3 failed",    "pausing 4 canceling", "pausing 5 paused",
+		"paused 4 canceled", "paused 7 queued",     "canceling 5 canceled"};
 	size_t moves = 0;
 	(void)state;
 	for (int from = JOB_QUEUED; from <= JOB_CANCELED; from++)
-		for (int event = JOB_CLAIM; event <= JOB_STOP; event++) {
+		for (int event = JOB_CLAIM; event <= JOB_REUSE; event++) {
 			struct err e = ERR_INIT;
 			enum job_status to;
 			char text[64];
@@ -525,6 +558,7 @@ int main(void)
 		FRAMES(frames_come_whole_and_in_order),
 		FRAMES(a_frame_may_come_byte_by_byte),
 		FRAMES(frames_that_lie_are_refused),
+		cmocka_unit_test(old_libraries_are_told_from_new_ones),
 		cmocka_unit_test(a_layer_comes_back_to_the_last_digit),
 		BLOBS(uploads_are_compared_with_the_announced_digest),
 		BLOBS(uploads_stop_at_their_limit),

@@ -1,10 +1,11 @@
 #include "scratch.h"
 
-#include "server/id.h"
-#include "server/store.h"
-#include "server/store_calibration.h"
-#include "server/store_job.h"
-#include "server/store_model.h"
+#include "server/base/id.h"
+#include "server/store/store.h"
+#include "server/store/store_calibration.h"
+#include "server/store/store_job.h"
+#include "server/store/store_model.h"
+#include "server/store/store_once.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -67,15 +68,21 @@ static bool add_model(const char *text, const char *file, char id[API_ID + 1])
 	struct err e = ERR_INIT;
 	struct part *p = part_of(text);
 	struct api_file files[1] = {{.name = (char *)(uintptr_t)file}};
-	struct api_model m = {
-		.name = (char[]){"m"}, .inputs = (char[]){"[]"}, .outputs = (char[]){"[]"}, .files = files, .nfiles = file != NULL};
+	struct api_model m = {.name = (char[]){"m"},
+	                      .labels = (char[]){"{}"},
+	                      .owner = (char[]){""},
+	                      .visibility = "team",
+	                      .inputs = (char[]){"[]"},
+	                      .outputs = (char[]){"[]"},
+	                      .files = files,
+	                      .nfiles = file != NULL};
 	bool existing = false;
 	must(id_new("mdl_", m.id, &e), &e);
 	memcpy(m.sha256, part_sha256(p), sizeof m.sha256);
 	if (!file)
 		memcpy(m.digest, m.sha256, sizeof m.digest);
 	m.size = part_size(p);
-	must(store_model_add(s, p, &m, "[]", id, &existing, &e), &e);
+	must(store_model_add(s, p, &m, "[]", NULL, id, &existing, &e), &e);
 	part_free(p);
 	return existing;
 }
@@ -84,11 +91,16 @@ static void add_calibration(const char *text, char id[API_ID + 1])
 {
 	struct err e = ERR_INIT;
 	struct part *p = part_of(text);
-	struct api_calibration c = {.name = (char[]){"c"}, .arrays = (char[]){"[]"}, .samples = -1};
+	struct api_calibration c = {.name = (char[]){"c"},
+	                            .labels = (char[]){"{}"},
+	                            .owner = (char[]){""},
+	                            .visibility = "team",
+	                            .arrays = (char[]){"[]"},
+	                            .samples = -1};
 	bool existing;
 	must(id_new("cal_", c.id, &e), &e);
 	memcpy(c.sha256, part_sha256(p), sizeof c.sha256);
-	must(store_calibration_add(s, p, &c, id, &existing, &e), &e);
+	must(store_calibration_add(s, p, &c, NULL, id, &existing, &e), &e);
 	part_free(p);
 }
 
@@ -105,13 +117,17 @@ static void add_job(char id[API_ID + 1])
 	                                .name = "",
 	                                .labels = "{}",
 	                                .params = "{}",
+	                                .owner = "",
+	                                .visibility = "team",
+	                                .fingerprint = "f",
 	                                .model_id = model,
 	                                .model_sha256 = "m",
 	                                .calibration_id = calibration,
 	                                .calibration_sha256 = "c",
 	                                .samples = 1,
 	                                .samples_used = 1};
-	must(store_job_add(s, &j, 100, &e), &e);
+	char made[API_ID + 1];
+	must(store_job_add(s, &j, &(struct store_limits){100, 100}, NULL, made, &e), &e);
 }
 
 static int set_up(void **state)
@@ -132,7 +148,7 @@ static void assert_status(const char *id, const char *status)
 {
 	struct err e = ERR_INIT;
 	struct api_job j;
-	must(store_job_get(s, id, &j, &e), &e);
+	must(store_job_get(s, NULL, id, &j, &e), &e);
 	assert_string_equal(j.status, status);
 	api_job_fini(&j);
 }
@@ -197,11 +213,11 @@ static void blobs_go_with_their_last_user(void **state)
 	(void)state;
 	add_model("one", "w.data", first);
 	add_model("one", "w.data", second);
-	must(store_model_delete(s, first, &e), &e);
+	must(store_model_delete(s, NULL, first, &e), &e);
 	assert_int_equal(scratch_count("blobs"), 1);
-	must(store_model_delete(s, second, &e), &e);
+	must(store_model_delete(s, NULL, second, &e), &e);
 	assert_int_equal(scratch_count("blobs"), 0);
-	assert_int_equal(store_model_delete(s, second, &e), -1);
+	assert_int_equal(store_model_delete(s, NULL, second, &e), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
@@ -216,7 +232,7 @@ static void the_last_file_completes_a_model_for_good(void **state)
 	must(store_model_set_file(s, p, id, "w.data", "digest", &e), &e);
 	assert_int_equal(store_model_set_file(s, q, id, "w.data", "digest", &e), -1);
 	assert_int_equal(e.code, ERR_BAD_STATE);
-	must(store_model_get(s, id, &m, &e), &e);
+	must(store_model_get(s, NULL, id, &m, &e), &e);
 	assert_string_equal(m.digest, "digest");
 	assert_true(m.files[0].present);
 	api_model_fini(&m);
@@ -232,12 +248,12 @@ static void objects_of_live_jobs_stay(void **state)
 	char job[API_ID + 1];
 	(void)state;
 	add_job(job);
-	assert_int_equal(store_model_delete(s, model, &e), -1);
+	assert_int_equal(store_model_delete(s, NULL, model, &e), -1);
 	assert_int_equal(e.code, ERR_IN_USE);
-	assert_int_equal(store_calibration_delete(s, calibration, &e), -1);
+	assert_int_equal(store_calibration_delete(s, NULL, calibration, &e), -1);
 	assert_int_equal(e.code, ERR_IN_USE);
-	must(store_job_cancel(s, job, &to, &e), &e);
-	must(store_model_delete(s, model, &e), &e);
+	must(store_job_act(s, NULL, job, API_CANCEL, NULL, &to, &e), &e);
+	must(store_model_delete(s, NULL, model, &e), &e);
 }
 
 static void jobs_are_claimed_oldest_first_and_once(void **state)
@@ -290,7 +306,7 @@ static void no_result_comes_after_a_cancel(void **state)
 	(void)state;
 	add_job(job);
 	claim(&c, 60000);
-	must(store_job_cancel(s, job, &to, &e), &e);
+	must(store_job_act(s, NULL, job, API_CANCEL, NULL, &to, &e), &e);
 	assert_int_equal(to, JOB_CANCELING);
 	struct part *p = part_of("a result");
 	const struct store_artifact file = {"x", "text/plain", p};
@@ -330,7 +346,7 @@ static void a_restart_queues_running_jobs_and_keeps_their_layers(void **state)
 	claim(&c, 60000);
 	must(store_job_add_layer(s, &c, &l, &e), &e);
 	claim(&again, 60000);
-	must(store_job_cancel(s, other, &to, &e), &e);
+	must(store_job_act(s, NULL, other, API_CANCEL, NULL, &to, &e), &e);
 	store_claim_fini(&again);
 	reopen();
 	must(store_job_recover(s, &requeued, &e), &e);
@@ -340,11 +356,11 @@ static void a_restart_queues_running_jobs_and_keeps_their_layers(void **state)
 	claim(&again, 60000);
 	assert_int_equal(again.attempt, 2);
 	assert_int_equal(again.deaths, 0);
-	must(store_job_layers(s, job, &layers, &n, &e), &e);
+	must(store_job_layers(s, NULL, job, &layers, &n, &e), &e);
 	assert_int_equal(n, 1);
 	assert_true(isnan(layers[0].loss));
 	api_layers_free(layers, n);
-	must(store_job_events(s, job, 0, 100, &events, &n, &e), &e);
+	must(store_job_events(s, NULL, job, 0, 100, &events, &n, &e), &e);
 	assert_int_equal(n, 5); /* queued, running, layer, queued, running */
 	api_events_free(events, n);
 	store_claim_fini(&c);
@@ -383,12 +399,178 @@ static void a_full_queue_refuses(void **state)
 	                                .name = "",
 	                                .labels = "{}",
 	                                .params = "{}",
+	                                .owner = "",
+	                                .visibility = "team",
+	                                .fingerprint = "f",
 	                                .model_id = model,
 	                                .model_sha256 = "m",
 	                                .calibration_id = calibration,
 	                                .calibration_sha256 = "c"};
-	assert_int_equal(store_job_add(s, &j, 1, &e), -1);
+	assert_int_equal(store_job_add(s, &j, &(struct store_limits){1, 100}, NULL, job, &e), -1);
 	assert_int_equal(e.code, ERR_QUEUE_FULL);
+	assert_int_equal(store_job_add(s, &j, &(struct store_limits){100, 1}, NULL, job, &e), -1);
+	assert_int_equal(e.code, ERR_QUEUE_FULL);
+}
+
+/* A job of that owner, with that priority. */
+static void add_owned(const char *owner, int64_t priority, const char *fingerprint, struct api_once *once, char id[API_ID + 1])
+{
+	struct err e = ERR_INIT;
+	char made[API_ID + 1];
+	must(id_new("job_", made, &e), &e);
+	const struct store_job_new j = {.id = made,
+	                                .name = "",
+	                                .labels = "{}",
+	                                .params = "{}",
+	                                .owner = owner,
+	                                .visibility = "private",
+	                                .priority = priority,
+	                                .fingerprint = fingerprint,
+	                                .reuse = true,
+	                                .model_id = model,
+	                                .model_sha256 = "m",
+	                                .calibration_id = calibration,
+	                                .calibration_sha256 = "c"};
+	must(store_job_add(s, &j, &(struct store_limits){100, 100}, once, id, &e), &e);
+}
+
+static int64_t position(const char *id)
+{
+	struct err e = ERR_INIT;
+	struct api_job j;
+	must(store_job_get(s, NULL, id, &j, &e), &e);
+	int64_t n = j.queue_position;
+	api_job_fini(&j);
+	return n;
+}
+
+static void owners_are_served_in_turn_and_by_priority(void **state)
+{
+	char first[API_ID + 1], a[3][API_ID + 1], b[2][API_ID + 1];
+	(void)state;
+	add_job(first); /* owner "" */
+	for (int i = 0; i < 3; i++)
+		add_owned("a", i == 2 ? 5 : 0, "", NULL, a[i]);
+	for (int i = 0; i < 2; i++)
+		add_owned("b", 0, "x", NULL, b[i]);
+	const char *order[] = {first, a[2], b[0], a[0], b[1], a[1]};
+	for (int64_t i = 0; i < 6; i++)
+		assert_int_equal(position(order[i]), i + 1);
+	for (int i = 0; i < 6; i++) {
+		struct store_claim c;
+		assert_int_equal(position(order[i]), 1);
+		claim(&c, 60000);
+		assert_string_equal(c.id, order[i]);
+		store_claim_fini(&c);
+	}
+}
+
+static void what_others_keep_private_is_not_there(void **state)
+{
+	const struct api_caller a = {.owner = "a"}, b = {.owner = "b"}, admin = {.owner = "c", .all = true};
+	struct err e = ERR_INIT;
+	struct api_job j;
+	enum job_status to;
+	char id[API_ID + 1], shared[API_ID + 1];
+	(void)state;
+	add_job(shared);
+	add_owned("a", 0, "", NULL, id);
+	must(store_job_get(s, &a, id, &j, &e), &e);
+	api_job_fini(&j);
+	must(store_job_get(s, &admin, id, &j, &e), &e);
+	api_job_fini(&j);
+	assert_int_equal(store_job_get(s, &b, id, &j, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(store_job_act(s, &b, id, API_CANCEL, NULL, &to, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	/* The team's may be seen and not changed. */
+	must(store_job_get(s, &b, shared, &j, &e), &e);
+	api_job_fini(&j);
+	assert_int_equal(store_job_act(s, &b, shared, API_CANCEL, NULL, &to, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	must(store_job_act(s, &admin, shared, API_CANCEL, NULL, &to, &e), &e);
+}
+
+static void a_key_makes_one_job(void **state)
+{
+	struct api_once once = {.key = "k", .fingerprint = "1"};
+	struct err e = ERR_INIT;
+	enum job_status to;
+	char job[API_ID + 1], first[API_ID + 1], second[API_ID + 1], other[API_ID + 1];
+	(void)state;
+	add_job(job);
+	add_owned("a", 0, "", &once, first);
+	assert_false(once.replayed);
+	add_owned("a", 0, "", &once, second);
+	assert_true(once.replayed);
+	assert_string_equal(first, second);
+	add_owned("b", 0, "", &once, other); /* another owner's key is another key */
+	assert_string_not_equal(first, other);
+	once = (struct api_once){.key = "k", .fingerprint = "2"};
+	assert_int_equal(store_once_made(s, "a", &once, second, &e), -1);
+	assert_int_equal(e.code, ERR_REUSE);
+	must(store_job_act(s, NULL, first, API_CANCEL, NULL, &to, &e), &e);
+	must(store_job_delete(s, NULL, first, &e), &e);
+	once = (struct api_once){.key = "k", .fingerprint = "1"};
+	assert_int_equal(store_once_made(s, "a", &once, second, &e), -1);
+	assert_int_equal(e.code, ERR_GONE);
+}
+
+static void equal_jobs_of_an_owner_share_results(void **state)
+{
+	struct err e = ERR_INIT;
+	struct store_claim c;
+	struct api_job j;
+	char first[API_ID + 1], second[API_ID + 1], other[API_ID + 1], job[API_ID + 1];
+	(void)state;
+	add_job(job);
+	add_owned("a", 0, "same", NULL, first);
+	claim(&c, 60000);
+	store_claim_fini(&c);
+	claim(&c, 60000);
+	assert_string_equal(c.id, first);
+	struct part *p = part_of("result");
+	const struct store_artifact file = {"f", "text/plain", p};
+	must(store_job_succeed(s, &c, &no_usage, &file, 1, &e), &e);
+	store_claim_fini(&c);
+	part_free(p);
+	add_owned("a", 0, "same", NULL, second);
+	must(store_job_get(s, NULL, second, &j, &e), &e);
+	assert_string_equal(j.status, "succeeded");
+	assert_string_equal(j.reused_from, first);
+	assert_int_equal(j.nartifacts, 1);
+	api_job_fini(&j);
+	add_owned("b", 0, "same", NULL, other);
+	assert_status(other, "queued");
+	/* The results outlive the job that they were made for. */
+	must(store_job_delete(s, NULL, first, &e), &e);
+	assert_int_equal(scratch_count("blobs"), 3);
+}
+
+static void a_job_pauses_and_goes_on(void **state)
+{
+	struct err e = ERR_INIT;
+	struct store_claim c;
+	enum job_status to;
+	char id[API_ID + 1];
+	bool found;
+	(void)state;
+	add_job(id);
+	must(store_job_act(s, NULL, id, API_PAUSE, NULL, &to, &e), &e);
+	assert_int_equal(to, JOB_PAUSED);
+	must(store_job_claim(s, 60000, &c, &found, &e), &e);
+	assert_false(found);
+	must(store_job_act(s, NULL, id, API_RESUME, NULL, &to, &e), &e);
+	claim(&c, 60000);
+	must(store_job_act(s, NULL, id, API_PAUSE, NULL, &to, &e), &e);
+	assert_int_equal(to, JOB_PAUSING);
+	assert_int_equal(store_job_act(s, NULL, id, API_RESUME, NULL, &to, &e), -1);
+	assert_int_equal(e.code, ERR_BAD_STATE);
+	must(store_job_stopped(s, &c, &no_usage, &e), &e);
+	assert_status(id, "paused");
+	store_claim_fini(&c);
+	must(store_job_act(s, NULL, id, API_CANCEL, NULL, &to, &e), &e);
+	assert_int_equal(to, JOB_CANCELED);
 }
 
 static void lists_go_from_new_to_old_in_pages(void **state)
@@ -401,13 +583,13 @@ static void lists_go_from_new_to_old_in_pages(void **state)
 	(void)state;
 	for (int i = 0; i < 3; i++)
 		add_job(ids[i]);
-	must(store_job_list(s, &page, "queued", &j, &n, &e), &e);
+	must(store_job_list(s, NULL, &page, &(struct api_job_filter){.status = "queued"}, &j, &n, &e), &e);
 	assert_int_equal(n, 2);
 	assert_string_equal(j[0].id, ids[2]);
 	assert_int_equal(j[0].queue_position, 3);
 	memcpy(page.after, j[1].id, sizeof page.after);
 	api_jobs_free(j, n);
-	must(store_job_list(s, &page, NULL, &j, &n, &e), &e);
+	must(store_job_list(s, NULL, &page, &(struct api_job_filter){.status = NULL}, &j, &n, &e), &e);
 	assert_int_equal(n, 1);
 	assert_string_equal(j[0].id, ids[0]);
 	api_jobs_free(j, n);
@@ -445,6 +627,11 @@ int main(void)
 		T(the_sweep_removes_what_no_row_uses),
 		T(a_full_queue_refuses),
 		T(lists_go_from_new_to_old_in_pages),
+		T(owners_are_served_in_turn_and_by_priority),
+		T(what_others_keep_private_is_not_there),
+		T(a_key_makes_one_job),
+		T(equal_jobs_of_an_owner_share_results),
+		T(a_job_pauses_and_goes_on),
 		T(a_newer_database_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

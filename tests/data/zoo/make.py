@@ -130,19 +130,33 @@ class Net:
 # ---- convolutions -----------------------------------------------------------------------------------------------------------
 
 
-@model({}, {"param_bw": 3, "num_candidates": 37})
+@model({}, {"param_bw": 3, "num_candidates": 37}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def conv1d(n):
     "One spatial dimension, strided, dilated, padded on one side."
     t = n.relu(n.conv(n.x(8, 3, 16), 6, 3, 5, pads=[3, 1], strides=[2]))
     n.output(n.conv(t, 4, 6, 3, dilations=[2]))
 
 
-@model({}, {"param_bw": 2}, {"param_bw": 8}, {"param_bw": 16}, {"num_candidates": 1}, {"num_candidates": 5}, {"batch_size": 3})
+@model({}, {"param_bw": 2}, {"param_bw": 8}, {"param_bw": 16}, {"num_candidates": 1}, {"num_candidates": 5}, {"batch_size": 3},
+       {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def conv2d(n):
     "The plain case, with every width; batch 3 leaves a ragged last batch of 2."
     t = n.relu(n.conv(n.x(8, 2, 6, 6), 5, 2, 3, 3, pads=[1, 1, 1, 1]))
     t = n.relu(n.conv(t, 6, 5, 3, 3, strides=[2, 2]))
     n.output(n.flat_gemm(t, 24))
+
+
+@model({"block_size": 4}, {"block_size": 4, "loss_fn": "l1"}, {"block_size": 4, "loss_fn": "sqnr", "batch_size": 4})
+def conv_blocks(n):
+    "Blocks of input channels."
+    t = n.relu(n.conv(n.x(12, 8, 6, 5, relu=True), 12, 8, 3, 3, pads=[1, 1, 1, 1]))
+    n.output(n.relu(n.conv(t, 6, 12, 3, 3, strides=[2, 2])))
+
+
+@model({"block_size": 6, "loss_fn": "l1", "batch_size": 4})
+def gemm_blocks(n):
+    "The same of a matrix."
+    n.output(n.op("Gemm", n.relu(n.op("Gemm", n.x(12, 12), n.w(18, 12), n.b(18), transB=1)), n.w(5, 18), n.b(5), transB=1))
 
 
 @model()
@@ -151,13 +165,13 @@ def conv3d(n):
     n.output(n.conv(t, 4, 3, 1, 1, 1))
 
 
-@model({}, {"param_bw": 2, "num_candidates": 5})
+@model({}, {"param_bw": 2, "num_candidates": 5}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def conv_grouped(n):
     t = n.relu(n.conv(n.x(8, 6, 5, 5), 9, 2, 3, 3, group=3))
     n.output(n.conv(t, 6, 3, 3, 3, group=3))
 
 
-@model({}, {"param_bw": 8})
+@model({}, {"param_bw": 8}, {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def conv_depthwise(n):
     "Channel multipliers 1 and 2, then pointwise, as in the mobile networks."
     t = n.relu(n.conv(n.x(8, 4, 6, 6), 4, 1, 3, 3, group=4, pads=[1, 1, 1, 1]))
@@ -177,7 +191,7 @@ def conv_asymmetric_pads(n):
     n.output(n.conv(t, 4, 4, 3, 3, pads=[2, 0, 0, 1], strides=[2, 3]))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def conv_same_upper(n):
     "Odd and even sizes, kernels and strides."
     t = n.relu(n.conv(n.x(8, 2, 7, 8), 4, 2, 3, 4, auto_pad="SAME_UPPER", strides=[2, 1]))
@@ -221,7 +235,7 @@ def conv_no_bias(n):
     n.output(n.op("Conv", t, n.w(4, 4, 3, 3), "", kernel_shape=[3, 3]))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def conv_wide(n):
     "More weights a channel than positions: the evidence is gathered the other way round."
     n.output(n.conv(n.x(8, 32, 3, 3), 3, 32, 3, 3))
@@ -230,7 +244,7 @@ def conv_wide(n):
 # ---- matrices ---------------------------------------------------------------------------------------------------------------
 
 
-@model({}, {"param_bw": 3})
+@model({}, {"param_bw": 3}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def gemm_forms(n):
     "transB, none, alpha and beta, no C, C of every shape."
     t = n.relu(n.op("Gemm", n.x(32, 8), n.w(6, 8), n.b(6), transB=1))
@@ -240,7 +254,7 @@ def gemm_forms(n):
     n.output(n.op("Gemm", t, n.w(6, 4, fan_in=6), ""))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def gemm_trans_a(n):
     t = n.op("Transpose", n.x(16, 8), perm=[1, 0])
     t = n.op("Gemm", t, n.w(8, 6, fan_in=8), n.b(6), transA=1)
@@ -248,14 +262,14 @@ def gemm_trans_a(n):
     n.output(n.op("Gemm", t, n.w(5, 6), transA=1, transB=1, alpha=2.0))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def gemm_alpha_zero(n):
     "Nothing comes out of the first Gemm but C: every candidate ties and the smallest wins."
     t = n.op("Gemm", n.x(16, 6), n.w(6, 5, fan_in=6), n.b(5), alpha=0.0)
     n.output(n.op("Gemm", t, n.w(5, 4, fan_in=5)))
 
 
-@model({}, {"batch_size": 5})
+@model({}, {"batch_size": 5}, {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def matmul_ranks(n):
     "Inputs of two, three and four dimensions."
     t = n.relu(n.linear(n.x(12, 6), 6, 8))
@@ -455,7 +469,7 @@ def shared_gemm(n):
     n.output(n.op("Gemm", t, w, n.b(6), transB=1))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def residual(n):
     x = n.x(8, 3, 5, 5)
     t = n.relu(n.conv(x, 3, 3, 3, 3, pads=[1, 1, 1, 1]))
@@ -773,7 +787,7 @@ def put(n, name, change):
     return name
 
 
-@model({}, {"param_bw": 2}, {"param_bw": 8})
+@model({}, {"param_bw": 2}, {"param_bw": 8}, {"loss_fn": "l1"}, {"loss_fn": "sqnr"})
 def dead_and_tiny(n):
     "A channel of zeros, one below 1e-8, denormals, one single weight; channels of one sign only."
     def change(w):
@@ -789,7 +803,7 @@ def dead_and_tiny(n):
     n.output(n.conv(t, 3, 8, 1, 1))
 
 
-@model()
+@model({}, {"loss_fn": "l1"}, {"loss_fn": "sqnr", "batch_size": 3})
 def silent_input(n):
     "Two input channels are zero in all the data; one group sees nothing else."
     x = n.data(8, 4, 5, 5)
@@ -870,8 +884,9 @@ def brute_rank_3_weight(n):
 
 def case_name(name, settings):
     """conv2d and {"param_bw": 2} are conv2d-w2."""
-    short = {"param_bw": "w", "num_candidates": "c", "batch_size": "b"}
-    words = [f"{short[k]}{v}" for k, v in settings.items() if k in short] + list(settings.get("exclude", []))
+    short = {"param_bw": "w", "num_candidates": "c", "batch_size": "b", "block_size": "block"}
+    words = [settings[k] for k in ("loss_fn",) if k in settings]
+    words += [f"{short[k]}{v}" for k, v in settings.items() if k in short] + list(settings.get("exclude", []))
     return "-".join([name, *words])
 
 
@@ -909,6 +924,8 @@ def write():
 def golden(case, settings, folder):
     """Runs the reference and keeps the encodings of what it searched."""
     import aimet_onnx
+    from aimet_onnx.quantsim import set_blockwise_quantization_for_weights
+    from aimet_onnx.sequential_mse.seq_mse import SeqMseParams, SequentialMse
     n = Net(settings["model"])
     n.plain = True
     MODELS[settings["model"]][0](n)
@@ -922,7 +939,10 @@ def golden(case, settings, folder):
     batches = [{k: v[at:at + size] for k, v in data.items()} for at in range(0, samples, size)]
     sim = aimet_onnx.QuantizationSimModel(m, param_type=aimet_onnx.qtype.int(settings.get("param_bw", 4)), activation_type="int8",
                                           quant_scheme="min_max")
-    aimet_onnx.apply_seq_mse(sim, batches, num_candidates=settings.get("num_candidates", 20), nodes_to_exclude=settings.get("exclude", []))
+    if "block_size" in settings:
+        set_blockwise_quantization_for_weights(sim, ("Conv", "Gemm", "MatMul"), settings.get("param_bw", 4), True, settings["block_size"])
+    params = SeqMseParams(num_batches=None, num_candidates=settings.get("num_candidates", 20), loss_fn=settings.get("loss_fn", "mse"))
+    SequentialMse(None, sim, params, batches, settings.get("exclude", [])).apply_seq_mse_algo()  # what apply_seq_mse() does, with a loss
     searched = {name for name, q in sim.qc_quantize_op_dict.items() if q.is_encoding_frozen()}
     sim.export(folder, case, export_model=False, encoding_version="1.0.0")
     encodings = json.loads((pathlib.Path(folder) / f"{case}.encodings").read_text())

@@ -1,0 +1,17 @@
+#ifndef SEQMSE_IO_H
+#define SEQMSE_IO_H
+
+/* Reading and writing all of it: interrupted calls are repeated, short ones go on. Errors are left in errno, for the caller knows what was read. */
+
+#include "core/base/buf.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+int io_write(int fd, const void *data, size_t len);            /* 0, or -1 */
+int io_pwrite(int fd, const void *data, size_t len, off_t at); /* 0, or -1 */
+ssize_t io_pread(int fd, void *out, size_t len, off_t at);     /* bytes, fewer than len only at the end of the file; -1 */
+int io_copy(int from, int to);                                 /* the whole file to the beginning of the other; 0, or -1 */
+int io_read_rest(int fd, struct buf *out); /* everything up to the end; 0, or -1 (buf_failed() tells of memory) */
+
+#endif

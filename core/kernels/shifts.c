@@ -1,0 +1,126 @@
+#include "core/kernels/shifts.h"
+
+#include "core/base/simd.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM = 128 * 1024, LANES = 16 }; /* floats */
+
+bool shifts_fit(const struct patches *p)
+{
+	return !p->linear && p->in[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 && p->pad[0] == 0 && p->positions > 0;
+}
+
+static int64_t round_up(int64_t n)
+{
+	return (n + LANES - 1) / LANES * LANES;
+}
+
+/* How far the last tap shifts along dimension i, in places of a phase. */
+static int64_t reach(const struct patches *p, int i)
+{
+	return (p->kernel[i] - 1) * p->dilation[i] / p->stride[i];
+}
+
+int shifts_init(struct shifts *s, const struct patches *p)
+{
+	*s = (struct shifts){.taps = p->kernel[1] * p->kernel[2], .phases = p->stride[1] * p->stride[2]};
+	s->row = p->out[2] + reach(p, 2);
+	s->plane = (p->out[1] + reach(p, 1)) * s->row;
+	s->slack = reach(p, 1) * s->row + reach(p, 2) + LANES;
+	s->channels = p->fan_in / s->taps;
+	int64_t images = p->positions / (p->out[1] * p->out[2]), one = s->plane * s->phases * s->channels;
+	s->images = one < ROOM ? ROOM / one : 1;
+	s->images = s->images < images ? s->images : images;
+	s->length = round_up(p->out[1] * s->row);
+	s->mask = calloc((size_t)s->length, sizeof *s->mask);
+	if (!s->mask)
+		return -1;
+	for (int64_t y = 0; y < p->out[1]; y++)
+		for (int64_t z = 0; z < p->out[2]; z++)
+			s->mask[y * s->row + z] = 1;
+	return 0;
+}
+
+void shifts_fini(struct shifts *s)
+{
+	free(s->mask);
+	*s = (struct shifts){0};
+}
+
+/* The planes of one phase of one channel, for all images. */
+static int64_t stack(const struct shifts *s)
+{
+	return s->images * s->plane + s->slack;
+}
+
+int64_t shifts_room(const struct shifts *s)
+{
+	return stack(s) * s->phases * s->channels;
+}
+
+/* Places first .. end-1 of a phase's dimension that hold real pixels: place r holds pixel r * stride + phase - pad. */
+static void real_range(const struct patches *p, int i, int64_t phase, int64_t places, int64_t *first, int64_t *end)
+{
+	int64_t start = phase - p->pad[i], step = p->stride[i];
+	*first = start < 0 ? (-start + step - 1) / step : 0;
+	*end = start >= p->in[i] ? 0 : (p->in[i] - 1 - start) / step + 1;
+	*end = *end < places ? *end : places;
+	*first = *first < *end ? *first : *end;
+}
+
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+SIMD_BODY shifts_even_body(const float *in, int64_t n, float *out)
+{
+	int64_t i = 0;
+	for (; i + LANES < n; i += LANES) { /* nothing is read behind in[2 * (n - 1)] */
+		lanes low = *(const lanes *)(in + 2 * i), high = *(const lanes *)(in + 2 * i + LANES);
+		*(lanes *)(out + i) = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	}
+	for (; i < n; i++)
+		out[i] = in[2 * i];
+}
+
+SIMD_DISPATCH(shifts_even, (const float *in, int64_t n, float *out), (in, n, out))
+
+/* One phase of one channel of one image, zeros around it. */
+static void lay_out(const struct shifts *s, const struct patches *p, const float *picture, int64_t a, int64_t b, float *plane)
+{
+	int64_t y0, y1, z0, z1, step = p->stride[2];
+	real_range(p, 1, a, s->plane / s->row, &y0, &y1);
+	real_range(p, 2, b, s->row, &z0, &z1);
+	memset(plane, 0, (size_t)s->plane * sizeof *plane);
+	for (int64_t y = y0; y < y1; y++) {
+		const float *from = picture + (y * p->stride[1] + a - p->pad[1]) * p->in[2] + b - p->pad[2];
+		float *to = plane + y * s->row;
+		if (step == 1)
+			for (int64_t z = z0; z < z1; z++)
+				to[z] = from[z];
+		else if (step == 2)
+			shifts_even(from + z0 * step, z1 - z0, to + z0);
+		else
+			for (int64_t z = z0; z < z1; z++)
+				to[z] = from[z * step];
+	}
+}
+
+void shifts_fill(const struct shifts *s, const struct patches *p, const float *x, int64_t g, int64_t first, int64_t n, float *room,
+                 const float **rows)
+{
+	int64_t picture = p->in[1] * p->in[2];
+	for (int64_t c = 0; c < s->channels; c++)
+		for (int64_t f = 0; f < s->phases; f++) {
+			float *planes = room + (c * s->phases + f) * stack(s);
+			for (int64_t i = 0; i < n; i++)
+				lay_out(s, p, x + ((first + i) * p->in_channels + g * s->channels + c) * picture, f / p->stride[2],
+				        f % p->stride[2], planes + i * s->plane);
+			memset(planes + n * s->plane, 0, (size_t)(stack(s) - n * s->plane) * sizeof *planes);
+		}
+	for (int64_t k = 0; k < s->channels * s->taps; k++) {
+		int64_t c = k / s->taps, y = k % s->taps / p->kernel[2] * p->dilation[1], z = k % p->kernel[2] * p->dilation[2];
+		int64_t phase = y % p->stride[1] * p->stride[2] + z % p->stride[2];
+		rows[k] = room + (c * s->phases + phase) * stack(s) + y / p->stride[1] * s->row + z / p->stride[2];
+	}
+}

@@ -1,0 +1,102 @@
+#include "core/search/cost.h"
+
+#include "core/kernels/gram.h"
+#include "core/kernels/lags.h"
+#include "core/kernels/sweep.h"
+
+#include <math.h>
+
+/* Entries that the kernels keep: sums over runs of positions, and of candidates at a time. */
+enum { SUMS = 8, ROWS = 128, FEW = 256 };
+
+/* Candidates that bounds leave, and times that the inputs are read then. */
+static const double LEFT = 3, READS = 4;
+
+static int64_t max64(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static double gathering(const struct rates *r, const struct cost_layer *l)
+{
+	const struct patches *p = &l->patches;
+	enum gram_way way = gram_way(p);
+	double size = way == GRAM_LAGS ? (double)p->in_channels : (double)p->fan_in;
+	return (double)l->positions * (double)p->groups * gram_work(p) / rates_at(r, (enum rates_kind)way, size);
+}
+
+static double drifting(const struct rates *r, const struct cost_layer *l)
+{
+	double k = (double)l->patches.fan_in, n = (double)l->positions, v = (double)l->vectors;
+	return l->two_inputs ? 2 * n * k * v / rates_at(r, RATES_DIRECT, k) : 0;
+}
+
+static int64_t gram_bytes(const struct cost_layer *l)
+{
+	const struct patches *p = &l->patches;
+	int64_t square = p->fan_in * p->fan_in, numbers = (int64_t)sizeof(double), scratch = (int64_t)sizeof(float) * square;
+	enum gram_way way = gram_way(p);
+	if (p->groups > 1)
+		return p->groups * square * numbers + scratch * (1 + l->threads);
+	if (way == GRAM_LAGS) {
+		int64_t taps = p->kernel[1] * p->kernel[2];
+		int64_t pairs = lags_pairs(taps) * p->in_channels * p->in_channels * numbers;
+		return square * numbers + max64(pairs, scratch);
+	}
+	return way == GRAM_LARGE ? square * numbers + scratch : SUMS * square * numbers + scratch * (1 + l->threads);
+}
+
+/* As gram_bytes(); one large matrix of many channels and taps is the greediest. */
+int64_t cost_bytes_at_most(const struct layer *l, int threads)
+{
+	int64_t groups = l->groups * l->blocks, k = l->fan_in / l->blocks, square = k * k * (int64_t)sizeof(float);
+	int64_t few = 2 * SUMS * square + square * (1 + threads), many = 2 * groups * square + square * (1 + threads);
+	return groups > 1 ? many : k < FEW ? few : 4 * square;
+}
+
+static int64_t direct_bytes(const struct cost_layer *l)
+{
+	int64_t k = l->patches.fan_in, tile = sweep_most(k), floats = k * tile + l->threads * ROWS * (k + tile);
+	return (int64_t)sizeof(float) * floats * (l->two_inputs ? 2 : 1);
+}
+
+/* The share of the candidates' multiply-adds that is made, where one costs so many for each entry. */
+static double share(const struct cost_layer *l, double work)
+{
+	double rank =
+		l->alone && l->loss == LOSS_MSE && !l->two_inputs && l->patches.groups == 1 ? (double)evidence_bound_rank(work) : 0;
+	return rank > 0 && l->candidates > LEFT ? LEFT / l->candidates + rank / work : 1;
+}
+
+static struct cost by_gram(const struct rates *r, const struct cost_layer *l)
+{
+	double k = (double)l->patches.fan_in, rows = (double)l->vectors * l->candidates, gather = gathering(r, l),
+	       ask = rows * k * k / 2 * share(l, k / 2) / rates_at(r, RATES_ASK, k);
+	struct cost c = {EVIDENCE_GRAM, gather, ask + drifting(r, l), gram_bytes(l)};
+	if (l->loss == LOSS_SQNR) { /* both a batch, when asked */
+		c.gather = 0;
+		c.ask = gather + (double)l->batches * ask + drifting(r, l);
+	}
+	return c;
+}
+
+static struct cost by_errors(const struct rates *r, const struct cost_layer *l)
+{
+	double k = (double)l->patches.fan_in, n = (double)l->positions * (double)l->patches.groups,
+	       rows = (double)l->vectors * l->candidates / (double)l->patches.groups;
+	double reads = share(l, n) < 1 ? READS : 1, read = reads * n * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
+	double ask = n * k * rows * share(l, n) / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
+	return (struct cost){EVIDENCE_DIRECT, 0, ask + read + drifting(r, l) / 2, direct_bytes(l)};
+}
+
+struct cost cost_of(const struct rates *r, const struct cost_layer *l, enum evidence_strategy s)
+{
+	struct cost gram = by_gram(r, l), direct = by_errors(r, l);
+	if (l->loss == LOSS_L1 || l->by_pixel || s == EVIDENCE_DIRECT)
+		return direct;
+	if (s == EVIDENCE_GRAM || l->patches.groups > 1)
+		return gram;
+	if (l->memory && gram.bytes > l->memory && direct.bytes < gram.bytes)
+		return direct;
+	return direct.ask < gram.gather + gram.ask ? direct : gram;
+}

@@ -1,0 +1,121 @@
+#include "core/base/blocks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { HOLD = 24, ROUNDS = 4000 };
+
+static struct err e;
+
+static uint64_t next(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 33;
+}
+
+struct held {
+	unsigned char *block;
+	size_t size;
+	unsigned char mark;
+};
+
+static void let_go(struct blocks *b, struct held *h)
+{
+	for (size_t i = 0; h->block && i < h->size; i += h->size / 7 + 1)
+		assert_int_equal(h->block[i], h->mark);
+	if (h->block)
+		assert_int_equal(h->block[h->size - 1], h->mark);
+	blocks_give(b, h->block);
+	h->block = NULL;
+}
+
+static void blocks_never_overlap(void **unused)
+{
+	(void)unused;
+	struct held held[HOLD] = {0};
+	uint64_t state = 7;
+	struct blocks *b = blocks_new(16 << 20, &e);
+	assert_non_null(b);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct held *h = &held[next(&state) % HOLD];
+		let_go(b, h);
+		size_t limit = next(&state) % 3 ? 8 << 20 : 2000;
+		*h = (struct held){.size = 1 + next(&state) % limit, .mark = (unsigned char)i};
+		h->block = blocks_take(b, h->size);
+		assert_non_null(h->block);
+		assert_int_equal((uintptr_t)h->block % BLOCKS_ALIGN, 0);
+		if (h->size < 4096 || i % 16 == 0)
+			memset(h->block, h->mark, h->size);
+		else /* quicker */
+			for (size_t at = 0; at < h->size; at += h->size / 7 + 1)
+				h->block[at] = h->mark;
+		h->block[h->size - 1] = h->mark;
+	}
+	for (int i = 0; i < HOLD; i++)
+		let_go(b, &held[i]);
+	blocks_free(b);
+}
+
+static void the_same_memory_comes_back(void **unused)
+{
+	(void)unused;
+	struct blocks *b = blocks_new(64 << 20, &e);
+	char *one = blocks_take(b, 4 << 20), *two = blocks_take(b, 4 << 20);
+	memset(one, 1, 4 << 20);
+	blocks_give(b, one);
+	char *parts[2] = {blocks_take(b, 2 << 20), blocks_take(b, 1 << 20)};
+	assert_ptr_equal(parts[0], one); /* cut in two, and joined again */
+	blocks_give(b, parts[0]);
+	blocks_give(b, parts[1]);
+	assert_ptr_equal(blocks_take(b, 4 << 20), one);
+	blocks_give(b, two);
+	blocks_free(b); /* with a block that was never given back */
+}
+
+static void what_is_not_kept_goes_back_to_the_system(void **unused)
+{
+	(void)unused;
+	struct blocks *b = blocks_new(1 << 20, &e);
+	char *block = blocks_take(b, 8 << 20);
+	memset(block, 1, 8 << 20);
+	blocks_give(b, block);
+	assert_ptr_equal(blocks_take(b, 8 << 20), block);
+	assert_int_equal(block[4 << 20], 0); /* a fresh page */
+	blocks_keep(b, 16 << 20);
+	memset(block, 1, 8 << 20);
+	blocks_give(b, block);
+	block = blocks_take(b, 8 << 20);
+	assert_int_equal(block[4 << 20], 1);
+	blocks_give(b, block);
+	blocks_trim(b);
+	block = blocks_take(b, 8 << 20);
+	assert_int_equal(block[4 << 20], 0);
+	blocks_free(b);
+}
+
+static void too_much_is_refused(void **unused)
+{
+	(void)unused;
+	struct blocks *b = blocks_new(0, &e);
+	assert_null(blocks_take(b, SIZE_MAX));
+	assert_null(blocks_take(b, SIZE_MAX / 2 - 1));
+	blocks_give(b, NULL);
+	blocks_free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(blocks_never_overlap),
+		cmocka_unit_test(the_same_memory_comes_back),
+		cmocka_unit_test(what_is_not_kept_goes_back_to_the_system),
+		cmocka_unit_test(too_much_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
