@@ -66,6 +66,7 @@ def fixture_open_page(chromium, daemon):
 
     def open_page(where="#/", **context):
         page = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **context}).new_page()
+        page.set_default_timeout(120000)
         watched = Watched(page, daemon.url)
         opened.append(watched)
         page.goto(where if "://" in where else f"{daemon.url}/{where}")

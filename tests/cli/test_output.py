@@ -274,9 +274,9 @@ def test_interrupted(work, sig, delay):
         sent = time.monotonic()
         said = p.stderr.read().decode()
         p.wait()
-    assert time.monotonic() - sent < 20
+    assert time.monotonic() - sent < 100
     if p.returncode == -sig:  # before the program was ready for it
-        assert delay < 0.1
+        assert delay < 1
     else:
         assert p.returncode == 1 and said == "seqmsed: canceled (canceled)\n", said
     assert sorted(f.name for f in work.dir.iterdir()) == ["calib.npz", "model.onnx"]

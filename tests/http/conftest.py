@@ -3,7 +3,7 @@ import signal
 import numpy
 import pytest
 
-from daemon import CALIB, MODEL, SLOW, Daemon, quantize
+from daemon import CALIB, MODEL, PATIENCE, SLOW, Daemon, quantize
 
 
 def pytest_configure(config):
@@ -14,7 +14,7 @@ def pytest_configure(config):
 def _deadline(request):
     """A test that hangs fails."""
     marker = request.node.get_closest_marker("seconds")
-    seconds = (marker.args[0] if marker else 60) * SLOW
+    seconds = (marker.args[0] if marker else 60) * PATIENCE
 
     def late(_number, _frame):
         raise TimeoutError(f"the test took more than {seconds} s")

@@ -28,17 +28,19 @@ SANITIZER = next((s for s in ("asan", "tsan") if s in os.environ.get("SEQMSED_BU
 # Whether what is reached is counted: then engines write files as they end, and may.
 COUNTED = "coverage" in os.environ.get("SEQMSED_BUILD", SEQMSED).split("/")
 SLOW = {None: 1, "asan": 4, "tsan": 8}[SANITIZER]
+# What a time that a test waits at most is multiplied with: the machine may have other things to do. How quick things are is for tests/bench.
+PATIENCE = 5 * SLOW
 FINAL = ("succeeded", "failed", "canceled")
 
 
 def until(condition, what, seconds=60):
     """Polls until the condition gives something true, and gives that back."""
-    end = time.monotonic() + seconds * SLOW
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < end, f"after {seconds * SLOW} s still not: {what}"
+        assert time.monotonic() < end, f"after {seconds * PATIENCE} s still not: {what}"
         time.sleep(0.01)
 
 
@@ -91,7 +93,7 @@ class Daemon:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env)
         poll = select.poll()  # select knows no descriptors above 1023
         poll.register(self.process.stdout, select.POLLIN)
-        ready = poll.poll(20000 * SLOW)
+        ready = poll.poll(20000 * PATIENCE)
         line = self.process.stdout.readline().decode() if ready else ""
         if not line.startswith("listening on http://127.0.0.1:"):
             self.kill()
@@ -116,7 +118,7 @@ class Daemon:
         start = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(seconds * SLOW)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -177,7 +179,7 @@ class Daemon:
     # ---- requests ----
 
     def connection(self, seconds=60):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds * SLOW)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds * PATIENCE)
 
     def request(self, method, target, body=None, headers=None, seconds=60, checked=True):
         c = self.connection(seconds)
@@ -201,7 +203,7 @@ class Daemon:
     def raw(self, data, method="GET", half_close=False, checked=True):
         """Bytes as they are over a socket of their own, and the reply; None when the daemon just closes. What is not even HTTP, the
         library under the daemon answers in its own way: checked=False."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20 * SLOW) as s:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20 * PATIENCE) as s:
             s.sendall(data)
             if half_close:
                 s.shutdown(socket.SHUT_WR)
@@ -238,7 +240,7 @@ class Daemon:
 
     def wait(self, job, seconds=60):
         """The job when it has ended."""
-        end = time.monotonic() + seconds * SLOW
+        end = time.monotonic() + seconds * PATIENCE
         while True:
             j = self.json(f"/v1/jobs/{job}?wait=5")
             if j["status"] in FINAL:
@@ -340,6 +342,6 @@ def quantize(folder, model, calib, version="1.0.0", **params):
     """The encodings that the command line makes with the same parameters."""
     flags = [f"--{k.replace('_', '-')}={v}" for k, v in params.items()]
     done = subprocess.run([SEQMSED, "quantize", str(model), str(calib), "-o", str(folder), "--quiet", "--encoding-version", version,
-                           *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120 * SLOW, check=False)
+                           *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return (folder / "model.encodings").read_bytes()

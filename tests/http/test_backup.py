@@ -7,13 +7,13 @@ import tarfile
 
 import pytest
 
-from daemon import MODEL, SANITIZER, SEQMSED, SLOW, TOP, Daemon, until
+from daemon import MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, until
 
 DAY_MS = 86400000
 
 
 def command(*argv, status=0, **options):
-    done = subprocess.run([SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW, check=False,
+    done = subprocess.run([SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE, check=False,
                           **options)
     assert done.returncode == status, (done.stdout, done.stderr)
     return done

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from daemon import SLOW, in_threads, until
+from daemon import PATIENCE, in_threads, until
 
 STREAM = {"Accept": "text/event-stream"}
 LONG = {"num_candidates": 100000}
@@ -108,7 +108,7 @@ def test_silence_is_broken(start, long_calib):
     begin, stream = time.monotonic(), Stream(daemon, waiting)
     events = iter(stream)
     assert next(events)["event"] == "status" and next(events) == {"comment": "still here"}
-    assert 14 < time.monotonic() - begin < 20 * SLOW
+    assert 14 < time.monotonic() - begin < 20 * PATIENCE
     stream.close()
 
 
@@ -144,7 +144,7 @@ def test_sigterm_ends_streams(daemon, long_calib):
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     code, seconds = daemon.stop()
-    assert code == 0 and seconds < 5 * SLOW and ended.wait(5)
+    assert code == 0 and seconds < 5 * PATIENCE and ended.wait(60)
 
 
 # ---- the log ----

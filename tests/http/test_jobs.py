@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from daemon import SLOW, in_threads, until
+from daemon import PATIENCE, SLOW, in_threads, until
 
 JSON = {"Content-Type": "application/json"}
 LONG = {"num_candidates": 100000}
@@ -266,7 +266,7 @@ def test_deadline_ends_a_job(daemon, long_calib):
     job = daemon.job(daemon.model(), daemon.calibration(long_calib), **LONG, deadline_seconds=1)
     failed = daemon.wait(job)
     assert (failed["status"], failed["error"]["code"], failed["params"]["deadline_seconds"]) == ("failed", "deadline-exceeded", 1)
-    assert 0.9 <= failed["usage"]["wall_seconds"] <= 3 * SLOW
+    assert 0.9 <= failed["usage"]["wall_seconds"] <= 3 * PATIENCE
 
 
 # ---- starting from what another job found ----

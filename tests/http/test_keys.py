@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, MODEL, SEQMSED, SLOW, TOP, Daemon, until
+from daemon import CALIB, MODEL, PATIENCE, SEQMSED, TOP, Daemon, until
 
 JSON = {"Content-Type": "application/json"}
 SCOPES = {"SCOPE_READ": "read", "SCOPE_SUBMIT": "submit", "SCOPE_ADMIN": "admin", "SCOPE_PUBLIC": None}
@@ -15,7 +15,7 @@ TUS = {"Tus_Resumable": "1.0.0"}
 
 
 def key(daemon, *words, check=True):
-    done = subprocess.run([SEQMSED, "key", *words, "--state-dir", daemon.state], capture_output=True, text=True, timeout=20 * SLOW, check=False)
+    done = subprocess.run([SEQMSED, "key", *words, "--state-dir", daemon.state], capture_output=True, text=True, timeout=20 * PATIENCE, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout.strip() if check else done
 
@@ -264,7 +264,7 @@ def test_names_of_hosts(start):
 def test_beyond_the_loopback_only_with_keys_and_a_flag(tmp_path):
     def run(*flags):
         return subprocess.run([SEQMSED, "serve", "--listen", "0.0.0.0:0", "--state-dir", tmp_path / "state", *flags], capture_output=True,
-                              text=True, timeout=20 * SLOW, check=False)
+                              text=True, timeout=20 * PATIENCE, check=False)
     assert run().returncode == run("--allow-plain-http", "1").returncode == 2
     subprocess.run([SEQMSED, "key", "add", "ann", "--state-dir", tmp_path / "state"], check=True, capture_output=True)
     assert run().returncode == 2
@@ -274,4 +274,4 @@ def test_beyond_the_loopback_only_with_keys_and_a_flag(tmp_path):
             assert process.stdout.readline().startswith("listening on http://0.0.0.0:")
         finally:
             process.terminate()
-            assert process.wait(20 * SLOW) == 0
+            assert process.wait(20 * PATIENCE) == 0

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from daemon import CALIB, MODEL, SLOW, TOP
+from daemon import CALIB, MODEL, PATIENCE, TOP
 
 TOOLS = TOP / "build/deps/api"
 
@@ -57,7 +57,7 @@ def test_the_document_is_valid(standing):
     if not TOOLS.is_dir():
         pytest.skip("no openapi-spec-validator (make deps-dev)")
     program = "import json, sys, openapi_spec_validator as v; v.validate(json.load(sys.stdin))"
-    subprocess.run([sys.executable, "-c", program], input=standing.get("/openapi.json").body, check=True, timeout=60 * SLOW,
+    subprocess.run([sys.executable, "-c", program], input=standing.get("/openapi.json").body, check=True, timeout=60 * PATIENCE,
                    env=os.environ | {"PYTHONPATH": str(TOOLS)})
 
 
@@ -77,7 +77,7 @@ def test_answers_are_as_described(start):
     done = subprocess.run([sys.executable, "-m", "schemathesis.cli", "run", f"{daemon.url}/openapi.json", "-n", examples, "--checks", CHECKS, "--seed", "1",
                            "--phases", "examples,coverage,fuzzing", "--no-color", "--exclude-path-regex", "^/v1/jobs/.*/events|^/web/|^/v1/uploads"],
                           env=os.environ | {"PYTHONPATH": str(TOOLS), "no_proxy": "*"}, cwd=daemon.state.parent, capture_output=True, text=True,
-                          timeout=380 * SLOW, check=False)
+                          timeout=380 * PATIENCE, check=False)
     print(done.stdout[-20000:])
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -120,12 +120,12 @@ def test_a_generated_client_runs_a_session(daemon, tmp_path, reference):
     (tmp_path / "config.yaml").write_text(GENERATOR)
     made = subprocess.run([sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.yaml",
                            "--output-path", "client", "--meta", "none", "--fail-on-warning"], cwd=tmp_path, env=env, capture_output=True, text=True,
-                          timeout=60 * SLOW, check=False)
+                          timeout=60 * PATIENCE, check=False)
     assert made.returncode == 0 and "WARNING" not in made.stdout + made.stderr, made.stdout + made.stderr
     document = daemon.json("/openapi.json")
     assert len(list((tmp_path / "client/api/default").glob("*.py"))) == 1 + sum(len(item) for item in document["paths"].values())
     (tmp_path / "session.py").write_text(SESSION)
-    done = subprocess.run([sys.executable, "session.py", daemon.url, MODEL, CALIB], cwd=tmp_path, env=env, capture_output=True, timeout=60 * SLOW,
+    done = subprocess.run([sys.executable, "session.py", daemon.url, MODEL, CALIB], cwd=tmp_path, env=env, capture_output=True, timeout=60 * PATIENCE,
                           check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == reference(param_bw=3)

@@ -9,7 +9,7 @@ import subprocess
 import numpy
 import pytest
 
-from daemon import CALIB, MODEL, SEQMSED, SLOW, ZOO, Daemon, until
+from daemon import CALIB, MODEL, PATIENCE, SEQMSED, ZOO, Daemon, until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -168,7 +168,7 @@ def test_just_large_enough(small):
 
 
 def test_expected_head_is_answered_with_continue(small):
-    with socket.create_connection(("127.0.0.1", small.port), timeout=20 * SLOW) as s:
+    with socket.create_connection(("127.0.0.1", small.port), timeout=20 * PATIENCE) as s:
         s.sendall(head("PUT", "/v1/calibrations", "Content-Length: 10", "Expect: 100-continue"))
         assert s.recv(100).startswith(b"HTTP/1.1 100 ")
         s.sendall(b"0123456789")
@@ -424,7 +424,7 @@ def test_page_from_elsewhere(standing, origin):
 ], ids=str)
 def test_framing_in_doubt(standing, lines):
     """Some of these the library answers itself, without a problem: what matters is that the request is not carried out."""
-    with standing.keeps_nothing(), socket.create_connection(("127.0.0.1", standing.port), timeout=20 * SLOW) as s:
+    with standing.keeps_nothing(), socket.create_connection(("127.0.0.1", standing.port), timeout=20 * PATIENCE) as s:
         s.sendall(head("PUT", "/v1/models", *lines) + b"1\r\nx\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         s.shutdown(socket.SHUT_WR)
         answer = b""
@@ -450,7 +450,7 @@ def test_problem_names_the_request(standing):
                                     "127.0.0.1:99999", ""])
 def test_listens_on_the_loopback_only(tmp_path, listen):
     done = subprocess.run([SEQMSED, "serve", "--listen", listen, "--state-dir", tmp_path / "state"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=20 * SLOW, check=False)
+                          capture_output=True, text=True, timeout=20 * PATIENCE, check=False)
     assert done.returncode in (1, 2) and "listening on" not in done.stdout
     assert [x for x in done.stderr.splitlines() if x.startswith("seqmsed: ")], done.stderr
 
@@ -458,7 +458,7 @@ def test_listens_on_the_loopback_only(tmp_path, listen):
 @pytest.mark.parametrize("flags", [["--workers", "0"], ["--workers", "x"], ["--no-such", "1"], ["--workers"], ["--max-model-bytes", "1X"]])
 def test_flags_that_are_wrong(tmp_path, flags):
     done = subprocess.run([SEQMSED, "serve", "--state-dir", tmp_path / "state", *flags], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=20 * SLOW, check=False)
+                          text=True, timeout=20 * PATIENCE, check=False)
     assert done.returncode == 2 and done.stderr.startswith("seqmsed: ") and not (tmp_path / "state").exists()
 
 

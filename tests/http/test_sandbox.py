@@ -11,7 +11,7 @@ import time
 import numpy
 import pytest
 
-from daemon import COUNTED, SANITIZER, SLOW, TOP, Daemon, is_alive, until
+from daemon import COUNTED, PATIENCE, SANITIZER, TOP, Daemon, is_alive, until
 
 sys.path.append(str(TOP / "tests/cli"))
 from onnx_bytes import model, node, tensor, value, weight  # noqa: E402  pylint: disable=wrong-import-position
@@ -127,7 +127,7 @@ def test_a_job_that_takes_too_long(start, long_calib):
     begun = time.monotonic()
     j = daemon.wait(job)
     assert (j["status"], j["error"]["code"], j["attempt"]) == ("failed", "deadline-exceeded", 1), j
-    assert time.monotonic() - begun < 3 * SLOW and not is_alive(engine)
+    assert time.monotonic() - begun < 3 * PATIENCE and not is_alive(engine)
 
 
 @pytest.mark.seconds(90)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SHARED, SLOW, TOP, ZOO, Daemon
+from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, SHARED, TOP, ZOO, Daemon
 
 # Lines as a user types them; an id that ends in … stands for the last one of its kind.
 SESSION = """\
@@ -35,7 +35,7 @@ class Shell:
             line = line.replace(f"{prefix}_…", last)
         done = subprocess.run(["bash", "-euc", line.replace("curl ", "curl -sS --fail-with-body ", 1)], cwd=self.folder,
                               env={**os.environ, "U": self.url, "no_proxy": "*"}, stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=60 * SLOW, check=False)
+                              timeout=60 * PATIENCE, check=False)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         try:
             answer = json.loads(done.stdout)
@@ -125,7 +125,7 @@ def test_globs_reach_the_engine(standing, tmp_path):
     standing.succeed(job)
     assert [x["node"] for x in standing.json(f"/v1/jobs/{job}/layers")["data"]] == ["/3/Conv", "/6/Conv", "/9/Conv"]
     subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet", "--include", "*/Conv", "--exclude", "/0/*"], check=True,
-                   timeout=60 * SLOW)
+                   timeout=60 * PATIENCE)
     assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
 
 
@@ -139,13 +139,13 @@ def test_overrides_reach_the_engine(standing, tmp_path):
     assert [x["settings"]["candidates"] for x in layers] == [5] + [20] * 5
     assert [len(x["chosen"]) for x in layers] == [1, 12, 24, 32, 32 * 8, 10]
     subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet", "--overrides", json.dumps(overrides)], check=True,
-                   timeout=60 * SLOW)
+                   timeout=60 * PATIENCE)
     assert standing.encodings(job) == (tmp_path / "model.encodings").read_bytes()
 
 
 def test_files_are_those_of_the_command_line(standing, tmp_path):
     """Whatever both write under one name, encodings apart, is the same."""
-    subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet"], check=True, timeout=60 * SLOW)
+    subprocess.run([SEQMSED, "quantize", MODEL, CALIB, "-o", tmp_path, "--quiet"], check=True, timeout=60 * PATIENCE)
     listed = {a["name"] for a in standing.json(f"/v1/jobs/{standing.job_id}/artifacts")["data"]}
     for path in tmp_path.iterdir():
         if path.suffix == ".onnx":
@@ -220,7 +220,7 @@ def test_loss_curves_with_gaps_and_without_a_search(standing):
 
 
 def test_layers_of_a_model(standing):
-    shown = json.loads(subprocess.run([SEQMSED, "inspect", MODEL, "--json"], capture_output=True, check=True, timeout=60 * SLOW).stdout)
+    shown = json.loads(subprocess.run([SEQMSED, "inspect", MODEL, "--json"], capture_output=True, check=True, timeout=60 * PATIENCE).stdout)
     assert standing.json(f"/v1/models/{standing.model_id}/layers")["data"] == shown["layers"]
     model = standing.json(f"/v1/models/{standing.model_id}")
     assert (model["inputs"], model["outputs"], model["opset"]) == (shown["inputs"], shown["outputs"], shown["opset"])
@@ -260,12 +260,12 @@ def test_unix_socket(tmp_path):
         try:
             assert process.stdout.readline().decode() == f"listening on unix:{path}\n"
             assert path.stat().st_mode & 0o077 == 0
-            done = subprocess.run(["curl", "-sS", "--unix-socket", path, "http://localhost/livez"], capture_output=True, timeout=20 * SLOW,
+            done = subprocess.run(["curl", "-sS", "--unix-socket", path, "http://localhost/livez"], capture_output=True, timeout=20 * PATIENCE,
                                   check=True)
             assert json.loads(done.stdout) == {"status": "ok"}
         finally:
             process.terminate()
-            assert process.wait(10 * SLOW) == 0
+            assert process.wait(10 * PATIENCE) == 0
     assert not path.exists()
 
 

@@ -11,7 +11,7 @@ import subprocess
 import numpy
 import pytest
 
-from daemon import CALIB, MODEL, SANITIZER, SEQMSED, SLOW, TOP, Daemon
+from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon
 from test_tus import create, patch, result
 
 FAULTS = int(os.environ.get("SEQMSED_FAULTS", 12))
@@ -67,7 +67,7 @@ def fixture_places(tmp_path_factory):
 
 
 def command(env, *argv):
-    done = subprocess.run([SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120 * SLOW, check=False,
+    done = subprocess.run([SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120 * PATIENCE, check=False,
                           env=os.environ | env)
     assert done.returncode == 0, (argv, done.stderr)
 

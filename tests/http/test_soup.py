@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, FINAL, MODEL, SLOW, ZOO, in_threads, until
+from daemon import CALIB, FINAL, MODEL, PATIENCE, SLOW, ZOO, in_threads, until
 
 PAIRS = [(MODEL, CALIB)] + [(ZOO / f"{n}.onnx", ZOO / f"{n}.npz") for n in ("conv2d", "gemm_forms", "residual", "two_inputs", "conv1d")]
 LOST = (ConnectionError, http.client.HTTPException, TimeoutError, OSError)
@@ -167,7 +167,7 @@ def test_soup_with_kills(start, reference):
             with contextlib.suppress(*LOST):
                 client.step()
     in_threads(5, one)
-    until_idle = time.monotonic() + 60 * SLOW
+    until_idle = time.monotonic() + 60 * PATIENCE
     while any(j["status"] not in FINAL for j in daemon.json("/v1/jobs?limit=1000")["data"]):
         assert time.monotonic() < until_idle
         time.sleep(0.1)

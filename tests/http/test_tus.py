@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, MODEL, SLOW, TOP, until
+from daemon import CALIB, MODEL, PATIENCE, TOP, until
 
 TOOLS = TOP / "build/deps/api"
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -227,7 +227,7 @@ u.upload()
 print(u.url)
 """
     done = subprocess.run([sys.executable, "-c", program, TOOLS, f"{standing.url}/v1/uploads", file, kind, str(checked)], capture_output=True, text=True,
-                          timeout=50 * SLOW, check=False, env={"no_proxy": "*"})
+                          timeout=50 * PATIENCE, check=False, env={"no_proxy": "*"})
     assert done.returncode == 0, done.stderr
     o = result(standing, done.stdout.strip().removeprefix(standing.url))
     assert standing.get(o["urls"]["content"]).body == file.read_bytes()
