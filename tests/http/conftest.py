@@ -67,10 +67,10 @@ def fixture_standing(tmp_path_factory):
 
 @pytest.fixture(name="long_calib", scope="session")
 def fixture_long_calib(tmp_path_factory):
-    """The sample's data, noisy and many times over: a search that takes a second or two, so that one can meet it at work."""
+    """The sample's data, noisy and many times over: a search that takes a few seconds, so that one can meet it at work."""
     images = numpy.load(CALIB)["image"]
     random = numpy.random.default_rng(1)
-    n = max(1000, 20000 // SLOW)
+    n = max(1000, 50000 // SLOW)
     noisy = images[random.integers(0, len(images), n)] + random.normal(0, 0.1, (n, *images.shape[1:]))
     path = tmp_path_factory.mktemp("long") / "calib.npz"
     numpy.savez(path, image=noisy.astype("float32"))
