@@ -34,7 +34,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ("unit", "fuzz", "cli", "http", "browser", "golden-small", "golden")
 THREADS = ("test_blocks", "test_resume", "test_routes", "test_sandbox", "test_server", "test_store", "test_streams")
 GOLDEN = {"golden-small": ("small.py", "zoo.py", "tiny.py"), "golden": ("placement.py", "golden.py")}
-UNIT_SECONDS = 600
+UNIT_SECONDS = 1800
 # Too slow under valgrind, which also knows neither our walls nor a program that starts itself.
 NO_MEMCHECK = ("test_blocks", "test_bruteforce", "test_evaluate", "test_exports", "test_fold_batch_norm", "test_gram", "test_grids", "test_mishaps", "test_qdq_forms", "test_rates",
                "test_resume", "test_sandbox", "test_shortlist", "test_simulation")
