@@ -4,6 +4,7 @@
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
+#include "server/http/answer.h"
 #include "server/http/auth.h"
 #include "server/http/crew.h"
 #include "server/http/guard.h"
@@ -24,7 +25,6 @@
 #include <unistd.h>
 
 enum {
-	STREAM_BYTES = 4 << 10,   /* of a stream at once */
 	POOL_BYTES = 64 << 10,    /* the library's memory for a connection: head and a piece of the body */
 	DRAIN_BYTES = 64 << 10,   /* of a refused body that is read so that the client reads the answer */
 	OVERRUN_BYTES = 64 << 20, /* likewise of a body that turned out too long */
@@ -374,39 +374,13 @@ static ssize_t on_more(void *cls, uint64_t at, char *out, size_t size)
 	return (ssize_t)n;
 }
 
-static struct MHD_Response *make_response(struct exchange *x)
-{
-	struct http_response *r = &x->r;
-	struct MHD_Response *m;
-	if (r->stream) {
-		m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, on_more, x, NULL);
-	} else if (r->fd >= 0 && r->length > 0) {
-		m = MHD_create_response_from_fd_at_offset64((uint64_t)r->length, r->fd, (uint64_t)r->offset);
-		if (m)
-			r->fd = -1; /* the library's from here on */
-	} else {
-		m = MHD_create_response_from_buffer(r->body.len, r->body.data,
-		                                    r->body.data ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-		if (m)
-			r->body = (struct buf)BUF_INIT;
-	}
-	if (!m)
-		return NULL;
-	for (size_t i = 0; i < r->nheaders; i++)
-		(void)MHD_add_response_header(m, r->headers[i].name, r->headers[i].value);
-	(void)MHD_add_response_header(m, "X-Request-Id", x->id);
-	if (x->trace[0])
-		(void)MHD_add_response_header(m, "traceparent", x->trace);
-	return m;
-}
-
 static enum MHD_Result send_answer(struct exchange *x)
 {
 	upload_free(x->q.upload); /* whoever has the answer finds nothing of a refused file */
 	x->q.upload = NULL;
 	auth_headers(&x->grant, &x->r);
 	http_response_settle(&x->r);
-	struct MHD_Response *m = make_response(x);
+	struct MHD_Response *m = answer_make(&x->r, &x->q, x->trace, on_more, x);
 	if (!m)
 		return MHD_NO; /* no memory: the connection is closed */
 	guest_enter(x->guest, x->r.stream ? GUEST_WAIT : GUEST_ANSWER);

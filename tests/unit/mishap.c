@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <microhttpd.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -147,3 +148,15 @@ CALL(int, sqlite3_prepare_v2, (sqlite3 * d, const char *sql, int n, sqlite3_stmt
 CALL(int, sqlite3_step, (sqlite3_stmt * s), (s), SQLITE_IOERR, EIO)
 CALL(int, sqlite3_bind_text, (sqlite3_stmt * s, int i, const char *text, int n, void (*drop)(void *)), (s, i, text, n, drop),
      SQLITE_NOMEM, ENOMEM)
+
+/* ---- the HTTP library ---- */
+
+CALL(struct MHD_Response *, MHD_create_response_from_buffer, (size_t n, void *from, enum MHD_ResponseMemoryMode mode),
+     (n, from, mode), NULL, ENOMEM)
+CALL(struct MHD_Response *, MHD_create_response_from_callback,
+     (uint64_t size, size_t block, MHD_ContentReaderCallback more, void *x, MHD_ContentReaderFreeCallback drop),
+     (size, block, more, x, drop), NULL, ENOMEM)
+CALL(struct MHD_Response *, MHD_create_response_from_fd_at_offset64, (uint64_t size, int fd, uint64_t at), (size, fd, at), NULL,
+     ENOMEM)
+CALL(enum MHD_Result, MHD_add_response_header, (struct MHD_Response * m, const char *name, const char *value), (m, name, value),
+     MHD_NO, ENOMEM)

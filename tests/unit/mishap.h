@@ -1,8 +1,9 @@
 #ifndef SEQMSED_TEST_MISHAP_H
 #define SEQMSED_TEST_MISHAP_H
 
-/* Calls that fail when a test says so. Every call of our own objects that can fail (allocations, files, descriptors, threads, SQLite's) comes
- * through here; the linker sends it (MISHAPS in the Makefile). They are counted, and the n-th of this thread fails:
+/* Calls that fail when a test says so. Every call of our own objects that can fail (allocations, files, descriptors, threads, SQLite's,
+ * libmicrohttpd's answers) comes through here; the linker sends it (MISHAPS in the Makefile). They are counted, and the n-th of this thread
+ * fails:
  *
  *     for (long n = 1; mishap_begin(n), work(), mishap_end(); n++)
  *         what must hold although the n-th call failed;

@@ -1,6 +1,7 @@
-/* Every request of the API while one call of those that it makes fails: an allocation, a file's, the database's, one after the other. The
- * answer is then either the one that it would have been, or a whole problem that says it was the server's fault; and when everything works
- * again, the same request is answered as if nothing had been. The engines are real: this program starts itself as one. */
+/* Every request of the API while one call of those that it makes fails: an allocation, a file's, the database's, the HTTP library's, one
+ * after the other. The answer is then either the one that it would have been, or a whole problem that says it was the server's fault; and
+ * when everything works again, the same request is answered as if nothing had been. The engines are real: this program starts itself as
+ * one. */
 
 #include "mishap.h"
 #include "scratch.h"
@@ -13,6 +14,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/pool.h"
 #include "server/engine/speed.h"
+#include "server/http/answer.h"
 #include "server/http/auth.h"
 #include "server/http/backend.h"
 #include "server/http/guard.h"
@@ -120,6 +122,25 @@ static void stream(struct http_request *q, struct http_response *r)
 		more = r->stream(&d.api, q, r);
 }
 
+static ssize_t no_more(void *x, uint64_t at, char *out, size_t size)
+{
+	(void)x;
+	(void)at;
+	(void)out;
+	(void)size;
+	return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/* The answer's way out, where it has all of its headers. */
+static void send_answer(const struct http_request *q, struct http_response *r)
+{
+	struct MHD_Response *m = answer_make(r, q, "00-1-2-00", no_more, NULL);
+	if (!m)
+		fail_msg("there was no answer");
+	assert_int_equal(MHD_get_response_headers(m, NULL, NULL), r->nheaders + 2);
+	MHD_destroy_response(m);
+}
+
 static void perform(const struct question *w, const char *target, const char *body, struct http_response *r)
 {
 	struct http_request q = {.method = w->method,
@@ -150,6 +171,7 @@ static void perform(const struct question *w, const char *target, const char *bo
 	}
 	auth_headers(&g, r);
 	http_response_settle(r);
+	send_answer(&q, r);
 	upload_free(q.upload);
 	http_request_fini(&q);
 }
