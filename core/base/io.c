@@ -1,6 +1,10 @@
 #include "core/base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int io_write(int fd, const void *data, size_t len)
@@ -75,4 +79,29 @@ int io_read_rest(int fd, struct buf *out)
 			return (int)n;
 		buf_add(out, chunk, (size_t)n);
 	}
+}
+
+int io_sync_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
+	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int rc = fd < 0 ? -1 : fsync(fd), why = errno;
+	if (fd >= 0)
+		(void)close(fd);
+	free(folder);
+	errno = why;
+	return rc < 0 && why == EINVAL ? 0 : rc;
+}
+
+int io_make_folder(const char *path, mode_t mode)
+{
+	if (mkdir(path, mode) < 0)
+		return errno == EEXIST ? 0 : -1;
+	if (io_sync_name(path) == 0)
+		return 0;
+	int why = errno;
+	(void)rmdir(path);
+	errno = why;
+	return -1;
 }

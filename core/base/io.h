@@ -14,4 +14,10 @@ ssize_t io_pread(int fd, void *out, size_t len, off_t at);     /* bytes, fewer t
 int io_copy(int from, int to);                                 /* the whole file to the beginning of the other; 0, or -1 */
 int io_read_rest(int fd, struct buf *out); /* everything up to the end; 0, or -1 (buf_failed() tells of memory) */
 
+/* Puts the name of a file or folder on the disk: syncs the folder that it is in. 0, or -1; a file system that knows no such thing (EINVAL) is
+ * no failure. */
+int io_sync_name(const char *path);
+/* Makes a folder, where there is none, and puts its name on the disk. 0, or -1: then it was not made. */
+int io_make_folder(const char *path, mode_t mode);
+
 #endif

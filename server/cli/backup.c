@@ -195,6 +195,8 @@ int backup_write(const char *state_dir, const char *file, struct backup_facts *f
 		rc = -1;
 	if (rc == 0 && rename(b.part, file) < 0)
 		rc = err_errno(e, errno, "%s", file);
+	if (rc == 0 && io_sync_name(file) < 0)
+		rc = err_errno(e, errno, "%s is whole, but syncing its folder failed", file);
 	*facts = b.facts;
 	backup_fini(&b);
 	return rc;

@@ -6,7 +6,7 @@
  * back; jobs that ran then go on, as after a kill.
  *
  * The daemon may go on with everything; only files that it lets go of meanwhile stay until its next start (a shared lock on blobs/). Every
- * file's digest is checked on the way. FILE appears when it is whole. */
+ * file's digest is checked on the way. FILE appears when it is whole; when this succeeds its name is on the disk, too. */
 
 #include "core/base/err.h"
 

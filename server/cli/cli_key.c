@@ -5,14 +5,15 @@
 #include "server/cli/cli_options.h"
 
 #include "api/when.h"
+#include "core/base/io.h"
 #include "server/base/clock.h"
 #include "server/config.h"
 #include "server/http/keyring.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct key_call {
 	const char *words[2]; /* what to do, and with whom */
@@ -148,8 +149,8 @@ int cli_key(int argc, char **argv)
 	if (rc == 0 && !is_call(&c))
 		rc = err_set(&e, ERR_USAGE, "seqmsed key add NAME, list, revoke ID, or rotate ID; seqmsed key --help tells more");
 	bool add = c.words[0] && strcmp(c.words[0], "add") == 0;
-	if (rc == 0 && add && mkdir(c.state, 0700) < 0)
-		(void)0; /* it is there, or opening it says what is wrong */
+	if (rc == 0 && add && io_make_folder(c.state, 0700) < 0)
+		rc = err_errno(&e, errno, "making the folder %s", c.state);
 	if (rc == 0)
 		k = keyring_open(c.state, add, &e);
 	rc = k ? run(k, &c, &e) : -1;

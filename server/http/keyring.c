@@ -37,7 +37,7 @@ struct keyring *keyring_open(const char *state, bool make, struct err *e)
 	}
 	pthread_mutex_init(&k->lock, NULL);
 	(void)snprintf(path, sizeof path, "%s/keys", state);
-	if (make && mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (make && io_make_folder(path, 0700) < 0) {
 		err_errno(e, errno, "making the folder %s", path);
 		keyring_close(k);
 		return NULL;

@@ -1,6 +1,7 @@
 #include "server/store/store.h"
 
 #include "api/backend.h"
+#include "core/base/io.h"
 #include "server/store/migrate.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ struct store {
 	size_t nidle;
 };
 
-/* Makes the folder and its parents, as mkdir -p does. */
+/* Makes the folder and its parents, as mkdir -p does, and puts their names on the disk. */
 static int make_folders(const char *path, struct err *e)
 {
 	char *copy = strdup(path);
@@ -45,7 +46,7 @@ static int make_folders(const char *path, struct err *e)
 			continue;
 		char end = *p;
 		*p = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+		if (io_make_folder(copy, 0700) < 0)
 			rc = err_errno(e, errno, "making the folder %s", copy);
 		*p = end;
 		if (end == '\0')

@@ -7,14 +7,17 @@ import tarfile
 
 import pytest
 
-from daemon import MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, until
+from daemon import MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, can_trace, until
 
 DAY_MS = 86400000
 
 
-def command(*argv, status=0, **options):
-    done = subprocess.run([SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE, check=False,
-                          **options)
+quick = pytest.mark.skipif(SANITIZER is not None or not can_trace(), reason="needs strace, and a program that is quick under it")
+
+
+def command(*argv, status=0, before=(), **options):
+    done = subprocess.run([*before, SEQMSED, *map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE,
+                          check=False, **options)
     assert done.returncode == status, (done.stdout, done.stderr)
     return done
 
@@ -114,6 +117,31 @@ def test_backup_finds_damage(daemon, tmp_path):
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
     assert "damaged" in command("backup", tmp_path / "b.tar", "--state-dir", daemon.state, status=1).stderr
     assert list(tmp_path.glob("b.tar*")) == []
+
+
+@quick
+def test_names_are_put_on_the_disk(tmp_path):
+    """A power loss takes a new name away as long as its folder is not synced: the state folder's and its parents', and the archive's."""
+    calls, state, archive = tmp_path / "calls", tmp_path / "a/b/state", tmp_path / "backup.tar"
+    trace = ["strace", "-f", "-y", "-qq", "-o", str(calls), "-e", "trace=mkdir,rename,fsync"]
+
+    def after(call):
+        """The folder that is synced first after a call that did something."""
+        lines = calls.read_text().splitlines()
+        at = next(i for i, line in enumerate(lines) if call in line and line.endswith("= 0"))
+        return next(line for line in lines[at:] if " fsync(" in line).partition("<")[2].partition(">")[0]
+    command("migrate", "--state-dir", state, before=trace)
+    for folder in (tmp_path / "a", tmp_path / "a/b", state):
+        assert after(f'mkdir("{folder}"') == str(folder.parent)
+    command("backup", archive, "--state-dir", state, before=trace)
+    assert after(f'"{archive}")') == str(tmp_path)
+    # And where that fails, it says so.
+    def failing(n):
+        return [*trace[:-1], "trace=fsync", "-e", f"inject=fsync:error=EIO:when={n}"]
+    failed = command("migrate", "--state-dir", tmp_path / "c/state", status=1, before=failing(1))
+    assert "making the folder" in failed.stderr and not (tmp_path / "c").exists()
+    failed = command("backup", archive, "--state-dir", state, status=1, before=failing(2))
+    assert "syncing its folder" in failed.stderr
 
 
 def test_backup_refusals(tmp_path, daemon):

@@ -11,14 +11,10 @@ import subprocess
 
 import pytest
 
-from daemon import CALIB, MODEL, SANITIZER, ZOO, Daemon
+from daemon import CALIB, MODEL, SANITIZER, ZOO, Daemon, can_trace
 
 SPARE = ZOO / "conv1d.onnx"
 EXTERNAL = ZOO / "external_data.onnx", ZOO / "external_data.data"
-
-
-def can_trace():
-    return shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
 
 
 pytestmark = pytest.mark.skipif(SANITIZER is not None or not can_trace(), reason="needs strace, and a program that is quick under it")
