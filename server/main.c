@@ -11,8 +11,11 @@
 #include "server/engine/engine.h"
 #include "server/serve.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int version(int argc, char **argv)
 {
@@ -69,9 +72,22 @@ int cli_fail(const struct err *e)
 	return e->code == ERR_USAGE ? 2 : 1;
 }
 
+/* The first files that are opened must not take the places of streams that the caller closed: what is printed would go into them. /dev/null,
+ * open for the wrong direction, keeps the place, and whoever uses it hears of it. */
+static int keep_streams(struct err *e)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return err_errno(e, errno, "/dev/null");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	json_take_memory();
+	struct err e = ERR_INIT;
+	if (keep_streams(&e) < 0)
+		return cli_fail(&e);
 	if (argc < 2)
 		return help(argc, argv), 2;
 	const char *name = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? "help"
@@ -80,7 +96,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	struct err e = ERR_INIT;
 	(void)err_set(&e, ERR_USAGE, "unknown command %s; seqmsed help lists them", argv[1]);
 	return cli_fail(&e);
 }

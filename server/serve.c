@@ -24,6 +24,7 @@
 #include "server/store/store_job.h"
 #include "server/store/store_upload.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -262,6 +263,16 @@ static void allow_descriptors(const struct config *c)
 		         (int64_t)r.rlim_cur, "wanted", LOG_INT, (int64_t)wanted);
 }
 
+/* Scripts read the line; a service's output may be closed or full, which is no reason not to serve: the log says the same. */
+static void say_where(const char *shown)
+{
+	struct err e = ERR_INIT;
+	if (printf("listening on %s\n", shown) >= 0 && fflush(stdout) == 0)
+		return;
+	(void)err_errno(&e, errno, "the standard output");
+	log_line(LOG_WARN, "the address could not be printed", "why", LOG_STR, e.msg);
+}
+
 static int run(struct config *config)
 {
 	struct daemon d = {.config = *config, .socket = -1};
@@ -275,8 +286,7 @@ static int run(struct config *config)
 	int rc = start(&d, shown, &e);
 	bool listened = d.httpd || d.socket >= 0;
 	if (rc == 0) {
-		(void)printf("listening on %s\n", shown);
-		(void)fflush(stdout);
+		say_where(shown);
 		floors_check(db_version(), httpd_version(), d.backend.runtime);
 		log_line(LOG_INFO, "listening", "at", LOG_STR, shown, "version", LOG_STR, SEQMSED_VERSION, "onnxruntime", LOG_STR,
 		         d.backend.runtime);

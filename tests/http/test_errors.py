@@ -6,6 +6,7 @@ Points are drawn by chance; SEQMSED_SEED repeats a run, SEQMSED_FAULTS asks for 
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import shutil
@@ -17,16 +18,12 @@ import time
 import numpy
 import pytest
 
-from daemon import CALIB, COUNTED, FINAL, MODEL, PATIENCE, SANITIZER, TOP, Daemon, until
+from daemon import CALIB, COUNTED, FINAL, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, can_trace, until
 
 FAULTS = int(os.environ.get("SEQMSED_FAULTS", 30))
 SEED = int(os.environ.get("SEQMSED_SEED", random.SystemRandom().randrange(1 << 32)))
 MiB = 1 << 20
 TUS = {"Tus-Resumable": "1.0.0"}
-
-
-def can_trace():
-    return shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
 
 
 quick = pytest.mark.skipif(SANITIZER is not None or not can_trace(), reason="needs strace, and a program that is quick under it")
@@ -383,3 +380,32 @@ def test_a_locked_database(start, long_calib):
     daemon.succeed(running)
     daemon.succeed(daemon.job(model, calibration, num_candidates=2))
     assert daemon.get("/readyz").status == 200
+
+
+# ---- nobody reads where it listens ----
+
+@pytest.mark.parametrize("shell", ['exec "$@" >&-', 'exec "$@" >/dev/full', 'exec "$@"'], ids=["closed", "full", "nobody reads"])
+def test_a_standard_output_that_takes_nothing(tmp_path, shell):
+    """A service's output may be anything: it serves all the same, and its log says where, and that it could not say so elsewhere."""
+    daemon = Daemon(tmp_path)
+    reader, pipe = os.pipe()
+    os.close(reader)
+    with open(daemon.log, "ab") as log:
+        daemon.process = subprocess.Popen(["sh", "-c", shell, "sh", SEQMSED, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(daemon.state)],
+                                          stdin=subprocess.DEVNULL, stdout=pipe, stderr=log)
+    os.close(pipe)
+
+    def said(message):
+        return [x for x in map(json.loads, daemon.stderr().split("\n")[:-1]) if x["message"] == message]
+    try:
+        until(lambda: said("listening"), "it listens")
+        daemon.port = int(said("listening")[0]["at"].rsplit(":", 1)[1])
+        assert [x["level"] for x in said("the address could not be printed")] == ["warn"]
+        daemon.succeed(daemon.job(daemon.model(), daemon.calibration(), num_candidates=2))
+    finally:
+        daemon.process.send_signal(signal.SIGTERM)
+        code = daemon.process.wait(20 * PATIENCE)
+        daemon.process = None
+    assert code == 0
+    daemon.check_stderr()
+    assert daemon.check_consistent() == 0
