@@ -134,7 +134,7 @@ FUZZ_BIN    := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz_%,$(FUZZ_SRC))
 OBJ := $(CORE_OBJ) $(APP_OBJ) $(MAIN_OBJ) $(UNIT_HELP) $(call obj,$(UNIT_SRC) $(FUZZ_SRC) tests/fuzz/replay.c)
 
 .DEFAULT_GOAL := all
-.PHONY: all lib tests soak deps deps-dev demo test check golden bench accuracy fuzz asan-check tsan-check memcheck coverage fuzz-run format format-check lint install uninstall deb deb-check reproducible sbom image-check clean \
+.PHONY: all lib tests soak deps deps-dev demo test unit check golden bench accuracy fuzz asan-check tsan-check memcheck coverage fuzz-run format format-check lint install uninstall deb deb-check reproducible sbom image-check clean \
 	distclean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -165,7 +165,11 @@ test:
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@$(PYTHON) tests/run.py --build $(BUILD)
 
-## check: builds and runs the unit tests only
+## unit: builds and runs the unit tests
+unit: all tests
+	@$(PYTHON) tests/run.py --build $(BUILD) unit
+
+## check: the same, and replays the fuzz targets' corpora
 check: all tests
 	@$(PYTHON) tests/run.py --build $(BUILD) unit fuzz
 
