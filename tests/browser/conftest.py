@@ -1,6 +1,7 @@
 """A real Chromium on the real daemon. Skipped where `make deps-dev` has not brought the browser."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,11 @@ class Watched:
         page.on("console", lambda m: self.said.append(m.text))
         page.on("pageerror", lambda e: self.said.append(str(e)))
         page.on("request", lambda r: self.asked.append(r.url))
+
+    def arrive(self, pattern):
+        """Waits until the address matches. Page.wait_for_function would evaluate a string, which the page's policy forbids."""
+        from playwright.sync_api import expect
+        expect(self.page).to_have_url(re.compile(pattern), timeout=120000)
 
     def shot(self, name):
         """Keeps the page as it is now: how it looks, and its elements, for check_html. Nothing of it may stand out at the side."""
