@@ -199,6 +199,11 @@ tsan-check:
 memcheck: all tests
 	@$(PYTHON) tests/run.py --build $(BUILD) memcheck
 
+## neon-check: compiles everything for aarch64, and runs the NEON kernels against their plain twins in an emulator
+.PHONY: neon-check
+neon-check: $(BUILD)/gen/onnx.pb-c.h
+	@tests/neon.sh $(BUILD) $(CPPFLAGS_ALL) $(ort_cflags) -std=c17 $(NUMERIC) $(WARN)
+
 ## coverage: lines and branches of server and api that the tests reach, as a table and in build/coverage/html; fails below 90 % and 80 % (10 minutes)
 coverage:
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=coverage all tests

@@ -3,7 +3,7 @@
 #
 #     docker/deps.sh [--dev] DIR
 #
-# 1. Debian packages, through apt, if any is missing (root). --dev adds the tools of `make format`, `lint`, `fuzz`, `memcheck`, `coverage` and `deb`.
+# 1. Debian packages, through apt, if any is missing (root). --dev adds the tools of `make format`, `lint`, `fuzz`, `memcheck`, `neon-check`, `coverage` and `deb`.
 # 2. DIR/onnxruntime/include: ONNX Runtime's C headers. Debian 12 has no package of them, the next release has: it is
 #    downloaded by its package name and unpacked, not installed. The system's apt state is left alone.
 # 3. DIR/python: ONNX Runtime's Python wheel and numpy, for the demo and the benchmark, and
@@ -25,7 +25,7 @@ PACKAGES="gcc libc6-dev make pkg-config ca-certificates curl git
 	libuv1-dev libmicrohttpd-dev libsqlite3-dev libcurl4-openssl-dev libcmocka-dev
 	python3 python3-pip python3-pytest python3-numpy strace"
 DEV_PACKAGES="nginx-light haproxy systemd openssl clang libclang-rt-14-dev clang-format clang-tidy cppcheck valgrind gcovr chromium
-	debhelper lintian debootstrap openjdk-17-jre-headless"
+	debhelper lintian debootstrap openjdk-17-jre-headless gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 DEV=
 
 if [ "${1:-}" = --dev ]; then

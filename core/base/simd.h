@@ -3,10 +3,26 @@
 
 /* One source, several instruction sets: SIMD_DISPATCH(name, (parameters), (arguments)) defines name() out of an always-inlined name##_body(), compiled for
  * AVX-512, AVX2 and the baseline, and chosen at the first call by what the processor has. The bodies name every operation and its
- * order (no contraction, fixed lanes), so all variants give the same bits; name##_plain() is the baseline one, for the tests that compare them. Where the
- * processor is no x86 there is one variant. */
+ * order (no contraction, fixed lanes), so all variants give the same bits; name##_plain() is the baseline one, for the tests that compare them. An aarch64
+ * always has NEON: there name() uses it, and name##_plain() is compiled without. On other processors there is one variant.
+ *
+ * Vectors have SIMD_FLOATS numbers. Where that is less than the lanes that a body defines, it takes them part by part, so that its sums fit the registers; what
+ * a lane adds up is the same. */
 
-#define SIMD_BODY static inline __attribute__((always_inline)) void
+#if defined(__aarch64__)
+enum { SIMD_FLOATS = 4 };
+#else
+enum { SIMD_FLOATS = 16 };
+#endif
+
+/* A body may be inlined where there are more instructions than it is compiled for, not where there are fewer. So are the functions that it calls. */
+#if defined(__aarch64__) && !defined(__clang__)
+#define SIMD_PLAIN __attribute__((target("+nosimd")))
+#else
+#define SIMD_PLAIN
+#endif
+#define SIMD_INLINE static inline __attribute__((always_inline)) SIMD_PLAIN
+#define SIMD_BODY   SIMD_INLINE void
 
 #if defined(__clang__)
 #define SIMD_AVX512 "avx512f,avx512bw,avx512vl,avx512dq"
@@ -46,14 +62,14 @@
 			name##_plain args;                                                                        \
 	}
 #else
-#define SIMD_DISPATCH(name, params, args) \
-	void name##_plain params          \
-	{                                 \
-		name##_body args;         \
-	}                                 \
-	void name params                  \
-	{                                 \
-		name##_body args;         \
+#define SIMD_DISPATCH(name, params, args)   \
+	SIMD_PLAIN void name##_plain params \
+	{                                   \
+		name##_body args;           \
+	}                                   \
+	void name params                    \
+	{                                   \
+		name##_body args;           \
 	}
 #endif
 

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-enum { W = GRAM_SMALL_LANES, RUN = GRAM_SMALL_RUN };
+enum { W = GRAM_SMALL_LANES, RUN = GRAM_SMALL_RUN, V = SIMD_FLOATS };
 
-typedef float lanes __attribute__((vector_size(W * sizeof(float)), aligned(sizeof(float)), may_alias));
+typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 typedef float half __attribute__((vector_size(W / 2 * sizeof(float))));
 typedef double eight __attribute__((vector_size(W / 2 * sizeof(double))));
@@ -19,38 +19,43 @@ struct part {
 };
 
 /* The sum of the lanes, in double. */
-static inline __attribute__((always_inline)) double total(const lanes *acc)
+SIMD_INLINE double total(const float lane[W])
 {
 	half low, high;
-	memcpy(&low, acc, sizeof low);
-	memcpy(&high, (const char *)acc + sizeof low, sizeof high);
+	memcpy(&low, lane, sizeof low);
+	memcpy(&high, lane + W / 2, sizeof high);
 	eight sum = __builtin_convertvector(low, eight) + __builtin_convertvector(high, eight);
 	return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
 /* Entries (i .. i+B-1, j .. j+B-1): B * B sums stay in registers, each row is read once. B is a constant, at most 5. */
-static inline __attribute__((always_inline)) void block(const struct part *p, int64_t i, int64_t j, const int B, double *sum)
+SIMD_BODY block(const struct part *p, int64_t i, int64_t j, const int B, double *sum)
 {
-	lanes acc[5 * 5];
-	for (int l = 0; l < B * B; l++)
-		acc[l] = (lanes){0};
-	for (int64_t s = p->s0; s < p->s1; s++)
-		for (int64_t t = p->t0; t < p->t1; t += W) {
-			lanes u[5], mask = *(const lanes *)(p->mask + t);
-			for (int a = 0; a < B; a++)
-				u[a] = mask * *(const lanes *)(p->rows[i + a] + s * p->stride + t);
-			for (int b = 0; b < B; b++) {
-				lanes v = *(const lanes *)(p->rows[j + b] + s * p->stride + t);
+	float sums[5 * 5][W];
+	for (int part = 0; part < W; part += V) {
+		lanes acc[5 * 5];
+		for (int l = 0; l < B * B; l++)
+			acc[l] = (lanes){0};
+		for (int64_t s = p->s0; s < p->s1; s++)
+			for (int64_t t = p->t0 + part; t < p->t1; t += W) {
+				lanes u[5], mask = *(const lanes *)(p->mask + t);
 				for (int a = 0; a < B; a++)
-					acc[a * B + b] += u[a] * v;
+					u[a] = mask * *(const lanes *)(p->rows[i + a] + s * p->stride + t);
+				for (int b = 0; b < B; b++) {
+					lanes v = *(const lanes *)(p->rows[j + b] + s * p->stride + t);
+					for (int a = 0; a < B; a++)
+						acc[a * B + b] += u[a] * v;
+				}
 			}
-		}
+		for (int l = 0; l < B * B; l++)
+			*(lanes *)(sums[l] + part) = acc[l];
+	}
 	for (int64_t a = i; a < i + B && a < p->k; a++)
 		for (int64_t b = j > a ? j : a; b < j + B && b < p->k; b++)
-			sum[a * p->k + b] += total(&acc[(a - i) * B + b - j]);
+			sum[a * p->k + b] += total(sums[(a - i) * B + b - j]);
 }
 
-static inline __attribute__((always_inline)) void blocks(const struct part *p, const int B, double *sum)
+SIMD_BODY blocks(const struct part *p, const int B, double *sum)
 {
 	for (int64_t i = 0; i < p->k; i += B)
 		for (int64_t j = i; j < p->k; j += B)
@@ -58,13 +63,13 @@ static inline __attribute__((always_inline)) void blocks(const struct part *p, c
 }
 
 /* Products and reads of all blocks. */
-static inline int64_t work(int64_t k, int64_t B)
+SIMD_INLINE int64_t work(int64_t k, int64_t B)
 {
 	int64_t n = (k + B - 1) / B;
 	return n * (n + 1) / 2 * (B * B + 2 * B);
 }
 
-static inline __attribute__((always_inline)) void one_part(const struct part *p, double *sum)
+SIMD_BODY one_part(const struct part *p, double *sum)
 {
 	int64_t three = work(p->k, 3), four = work(p->k, 4), five = work(p->k, 5);
 	if (five <= four && five <= three)

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { W = LAGS_LANES, B = LAGS_AT_ONCE, ROOM = 64 * 1024 /* floats that are laid out at a time, about */ };
+enum { W = LAGS_LANES, B = LAGS_AT_ONCE, V = SIMD_FLOATS, ROOM = 64 * 1024 /* floats that are laid out at a time, about */ };
 
-typedef float lanes __attribute__((vector_size(W * sizeof(float)), aligned(sizeof(float)), may_alias));
+typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 /* A number for each tap of a row of the kernel. */
 typedef double eight __attribute__((vector_size(8 * sizeof(double)), aligned(sizeof(double))));
@@ -19,29 +19,31 @@ static const float tails[2 * W] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 
 SIMD_BODY lags_dots_body(const float *a, const float *b, const int64_t *offset, int64_t n, int64_t stride, int64_t length,
                          double *out)
 {
-	lanes acc[B];
 	const float *at[B];
-	const lanes mask = *(const lanes *)(tails + W - length % W);
 	const int64_t whole = length / W * W;
-	for (int i = 0; i < B; i++) {
-		acc[i] = (lanes){0};
-		at[i] = b + offset[i];
-	}
-	for (int64_t s = 0; s < n * stride; s += stride) {
-		for (int64_t t = s; t < s + whole; t += W) {
-			lanes u = *(const lanes *)(a + t);
-			for (int i = 0; i < B; i++)
-				acc[i] += u * *(const lanes *)(at[i] + t);
-		}
-		if (whole < length) {
-			lanes u = *(const lanes *)(a + s + whole) * mask;
-			for (int i = 0; i < B; i++)
-				acc[i] += u * *(const lanes *)(at[i] + s + whole);
-		}
-	}
 	for (int i = 0; i < B; i++)
-		for (int w = 0; w < W; w++)
-			out[i] += (double)acc[i][w];
+		at[i] = b + offset[i];
+	for (int part = 0; part < W; part += V) {
+		lanes acc[B];
+		const lanes mask = *(const lanes *)(tails + W - length % W + part);
+		for (int i = 0; i < B; i++)
+			acc[i] = (lanes){0};
+		for (int64_t s = part; s < n * stride + part; s += stride) {
+			for (int64_t t = s; t < s + whole; t += W) {
+				lanes u = *(const lanes *)(a + t);
+				for (int i = 0; i < B; i++)
+					acc[i] += u * *(const lanes *)(at[i] + t);
+			}
+			if (whole < length) {
+				lanes u = *(const lanes *)(a + s + whole) * mask;
+				for (int i = 0; i < B; i++)
+					acc[i] += u * *(const lanes *)(at[i] + s + whole);
+			}
+		}
+		for (int i = 0; i < B; i++)
+			for (int v = 0; v < V; v++)
+				out[i] += (double)acc[i][v];
+	}
 }
 
 SIMD_DISPATCH(lags_dots,
@@ -50,12 +52,12 @@ SIMD_DISPATCH(lags_dots,
 
 SIMD_BODY lags_column_body(const float *a, const float *b, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc)
 {
-	for (int64_t y = 0; y < taps; y++) {
-		lanes sum = *(const lanes *)(acc + y * W);
-		const float *to = b + y * step * row;
+	for (int64_t y = 0; y < taps * W; y += V) {
+		lanes sum = *(const lanes *)(acc + y);
+		const float *to = b + y / W * step * row + y % W;
 		for (int64_t r = 0; r < rows * row; r += row)
 			sum += a[r] * *(const lanes *)(to + r);
-		*(lanes *)(acc + y * W) = sum;
+		*(lanes *)(acc + y) = sum;
 	}
 }
 

@@ -70,14 +70,21 @@ static void real_range(const struct patches *p, int i, int64_t phase, int64_t pl
 	*first = *first < *end ? *first : *end;
 }
 
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
+enum { V = SIMD_FLOATS };
+typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+#if defined(__aarch64__)
+#define EVEN 0, 2, 4, 6
+#else
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#endif
 
 SIMD_BODY shifts_even_body(const float *in, int64_t n, float *out)
 {
 	int64_t i = 0;
-	for (; i + LANES < n; i += LANES) { /* nothing is read behind in[2 * (n - 1)] */
-		lanes low = *(const lanes *)(in + 2 * i), high = *(const lanes *)(in + 2 * i + LANES);
-		*(lanes *)(out + i) = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	for (; i + V < n; i += V) { /* nothing is read behind in[2 * (n - 1)] */
+		lanes low = *(const lanes *)(in + 2 * i), high = *(const lanes *)(in + 2 * i + V);
+		*(lanes *)(out + i) = __builtin_shufflevector(low, high, EVEN);
 	}
 	for (; i < n; i++)
 		out[i] = in[2 * i];

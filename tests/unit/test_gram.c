@@ -3,10 +3,7 @@
 
 #include "core/kernels/gemm.h"
 #include "core/kernels/gram.h"
-#include "core/kernels/gram_small.h"
-#include "core/kernels/lags_single.h"
 #include "core/kernels/patches.h"
-#include "core/kernels/shifts.h"
 #include "core/search/evidence.h"
 #include "core/search/exact.h"
 
@@ -529,92 +526,6 @@ static void decibels_are_taken_at_every_pixel(void **state)
 	tiles_free(tiles);
 }
 
-static void small_matrices_agree_with_their_plain_twin(void **state)
-{
-	(void)state;
-	enum { SEGMENTS = 5, STRIDE = 1300, MAX = GRAM_SMALL_MAX };
-	static const int64_t lengths[] = {16, 80, 1296};
-	static float mask[STRIDE];
-	for (int t = 0; t < STRIDE; t++)
-		mask[t] = t % 7 ? 1 : 0;
-	for (int64_t k = 1; k <= MAX; k = k < 52 || k == MAX ? k + 1 : k < 96 ? 96 : MAX) {
-		float *x = random_changes(k * SEGMENTS * STRIDE, (unsigned)k);
-		int64_t length = lengths[k % 3];
-		const float *rows[MAX];
-		static double fast[MAX * MAX], plain[MAX * MAX];
-		memset(fast, 0, sizeof fast);
-		memset(plain, 0, sizeof plain);
-		for (int64_t i = 0; i < k; i++)
-			rows[i] = x + i * SEGMENTS * STRIDE;
-		gram_small(rows, mask, k, SEGMENTS, STRIDE, length, fast);
-		gram_small_plain(rows, mask, k, SEGMENTS, STRIDE, length, plain);
-		assert_memory_equal(fast, plain, sizeof fast);
-		for (int64_t i = 0; i < k; i++)
-			for (int64_t j = i; j < k; j++) {
-				double sum = 0, size = 0;
-				for (int64_t s = 0; s < SEGMENTS; s++)
-					for (int64_t t = 0; t < length; t++) {
-						double both = (double)mask[t] * (double)rows[i][s * STRIDE + t] *
-						              (double)rows[j][s * STRIDE + t];
-						sum += both;
-						size += fabs(both);
-					}
-				assert_true(fabs(sum - fast[i * k + j]) <= 1e-6 * size);
-			}
-		free(x);
-	}
-}
-
-static void every_other_number_agrees_with_its_plain_twin(void **state)
-{
-	enum { MOST = 70 };
-	float in[2 * MOST], out[MOST + 1], plain[MOST + 1];
-	(void)state;
-	for (int i = 0; i < 2 * MOST; i++)
-		in[i] = (float)i;
-	for (int n = 0; n <= MOST; n++) {
-		for (int i = 0; i <= MOST; i++)
-			out[i] = plain[i] = -1;
-		shifts_even(in, n, out);
-		shifts_even_plain(in, n, plain);
-		assert_memory_equal(out, plain, sizeof out);
-		for (int i = 0; i <= MOST; i++)
-			assert_true(out[i] == (i < n ? (float)(2 * i) : -1.0f));
-	}
-}
-
-static void lags_agree_with_their_plain_twins(void **state)
-{
-	(void)state;
-	enum { SEGMENTS = 3, STRIDE = 700, TAPS = 4, ROW = 21 };
-	static const int64_t offset[LAGS_AT_ONCE] = {0, 1, 2, 17, 18, 19, 333};
-	float *x = random_changes(2 * SEGMENTS * STRIDE, 3);
-	for (int64_t length = 1; length < 40; length++) {
-		double fast[LAGS_AT_ONCE] = {0}, plain[LAGS_AT_ONCE] = {0};
-		lags_dots(x, x, offset, SEGMENTS, STRIDE, length, fast);
-		lags_dots_plain(x, x, offset, SEGMENTS, STRIDE, length, plain);
-		assert_memory_equal(fast, plain, sizeof fast);
-		for (int i = 0; i < LAGS_AT_ONCE; i++) {
-			double sum = 0;
-			for (int64_t t = 0; t < SEGMENTS * length; t++)
-				sum += (double)x[t / length * STRIDE + t % length] *
-				       (double)x[t / length * STRIDE + t % length + offset[i]];
-			assert_true(fabs(sum - fast[i]) <= 1e-6);
-		}
-	}
-	float fast[TAPS * LAGS_LANES] = {0}, plain[TAPS * LAGS_LANES] = {0};
-	lags_column(x + 3, x, 9, ROW, TAPS, 2, fast);
-	lags_column_plain(x + 3, x, 9, ROW, TAPS, 2, plain);
-	assert_memory_equal(fast, plain, sizeof fast);
-	for (int i = 0; i < TAPS * LAGS_LANES; i++) {
-		double sum = 0;
-		for (int64_t r = 0; r < 9; r++)
-			sum += (double)x[3 + r * ROW] * (double)x[(r + i / LAGS_LANES * 2) * ROW + i % LAGS_LANES];
-		assert_true(fabs(sum - (double)fast[i]) <= 1e-6);
-	}
-	free(x);
-}
-
 static int look_at_nan(void *ctx, int64_t batch, struct patches_input *in, struct err *e)
 {
 	int rc = question_look(ctx, batch, in, e);
@@ -686,9 +597,6 @@ int main(void)
 		cmocka_unit_test(losses_do_not_depend_on_threads),
 		cmocka_unit_test(exact_losses_are_the_plain_ones),
 		cmocka_unit_test(decibels_are_taken_at_every_pixel),
-		cmocka_unit_test(small_matrices_agree_with_their_plain_twin),
-		cmocka_unit_test(every_other_number_agrees_with_its_plain_twin),
-		cmocka_unit_test(lags_agree_with_their_plain_twins),
 		cmocka_unit_test(inputs_that_are_not_finite_are_refused),
 		cmocka_unit_test(inputs_that_do_not_fit_are_refused),
 	};

@@ -1,7 +1,6 @@
 /* Every vector of the reference's quantizers (data/vectors), bit for bit. */
 
 #include "core/base/buf.h"
-#include "core/base/extremes.h"
 #include "core/base/json.h"
 #include "core/grid/lpbq.h"
 #include "core/grid/observer.h"
@@ -193,26 +192,6 @@ static void odd_values_give_finite_grids(void **state)
 	}
 }
 
-static void extremes_agree_with_the_plain_loop(void **state)
-{
-	(void)state;
-	enum { N = 1000 };
-	static float x[N];
-	srand(2);
-	for (size_t i = 0; i < N; i++)
-		x[i] = i % 7 == 3 ? NAN : (float)rand() / (float)RAND_MAX - 0.5f;
-	for (size_t n = 1; n < N; n += 13) {
-		float fast[2], plain[2], lo = INFINITY, hi = -INFINITY;
-		extremes(n, x, fast);
-		extremes_plain(n, x, plain);
-		for (size_t i = 0; i < n; i++) {
-			lo = fminf(lo, x[i]);
-			hi = fmaxf(hi, x[i]);
-		}
-		assert_true(fast[0] == lo && fast[1] == hi && plain[0] == lo && plain[1] == hi);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,7 +202,6 @@ int main(void)
 		cmocka_unit_test(compressed_block_scales),
 		cmocka_unit_test(a_tensor_of_zeros_has_a_grid),
 		cmocka_unit_test(odd_values_give_finite_grids),
-		cmocka_unit_test(extremes_agree_with_the_plain_loop),
 	};
 	return cmocka_run_group_tests(tests, read_vectors, free_vectors);
 }

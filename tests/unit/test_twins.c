@@ -1,0 +1,196 @@
+/* Every function of SIMD_DISPATCH against its plain twin, bit by bit, and against the sum that it stands for. The one unit test that needs no library, so that
+ * another processor's emulator can run it (tests/neon.sh): it writes its TAP itself. */
+
+#include "core/base/extremes.h"
+#include "core/grid/quant.h"
+#include "core/kernels/gram_small.h"
+#include "core/kernels/lags_single.h"
+#include "core/kernels/shifts.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool same(const void *a, const void *b, size_t bytes)
+{
+	return memcmp(a, b, bytes) == 0;
+}
+
+/* Between -range and range. */
+static void draw(float *x, int64_t n, float range)
+{
+	for (int64_t i = 0; i < n; i++)
+		x[i] = range * (2 * (float)rand() / (float)RAND_MAX - 1);
+}
+
+/* ---- small Gram matrices ---- */
+
+enum { SEGMENTS = 5, STRIDE = 1300, MAX = GRAM_SMALL_MAX };
+static float mask[STRIDE];
+
+static bool is_small_gram(const float *const *rows, int64_t k, int64_t length, const double *got)
+{
+	for (int64_t i = 0; i < k; i++)
+		for (int64_t j = i; j < k; j++) {
+			double sum = 0, size = 0;
+			for (int64_t s = 0; s < SEGMENTS; s++)
+				for (int64_t t = 0; t < length; t++) {
+					double both =
+						(double)mask[t] * (double)rows[i][s * STRIDE + t] * (double)rows[j][s * STRIDE + t];
+					sum += both;
+					size += fabs(both);
+				}
+			if (!(fabs(sum - got[i * k + j]) <= 1e-6 * size))
+				return false;
+		}
+	return true;
+}
+
+static bool small_grams_agree(void)
+{
+	static const int64_t lengths[] = {16, 80, 1296};
+	static double fast[MAX * MAX], plain[MAX * MAX];
+	static float x[MAX * SEGMENTS * STRIDE];
+	const float *rows[MAX];
+	bool ok = true;
+	draw(x, MAX * SEGMENTS * STRIDE, 0.05f);
+	for (int t = 0; t < STRIDE; t++)
+		mask[t] = t % 7 ? 1 : 0;
+	for (int i = 0; i < MAX; i++)
+		rows[i] = x + i * SEGMENTS * STRIDE;
+	for (int64_t k = 1; k <= MAX && ok; k = k < 52 || k == MAX ? k + 1 : k < 96 ? 96 : MAX) {
+		int64_t length = lengths[k % 3];
+		memset(fast, 0, sizeof fast);
+		memset(plain, 0, sizeof plain);
+		gram_small(rows, mask, k, SEGMENTS, STRIDE, length, fast);
+		gram_small_plain(rows, mask, k, SEGMENTS, STRIDE, length, plain);
+		ok = same(fast, plain, sizeof fast) && is_small_gram(rows, k, length, fast);
+	}
+	return ok;
+}
+
+/* ---- lags of one channel ---- */
+
+static bool dots_agree(void)
+{
+	enum { N = 3, PLANE = 700 };
+	static const int64_t offset[LAGS_AT_ONCE] = {0, 1, 2, 17, 18, 19, 333};
+	static float x[2 * N * PLANE];
+	bool ok = true;
+	draw(x, 2 * N * PLANE, 0.05f);
+	for (int64_t length = 1; length < 40 && ok; length++) {
+		double fast[LAGS_AT_ONCE] = {0}, plain[LAGS_AT_ONCE] = {0};
+		lags_dots(x, x, offset, N, PLANE, length, fast);
+		lags_dots_plain(x, x, offset, N, PLANE, length, plain);
+		ok = same(fast, plain, sizeof fast);
+		for (int i = 0; i < LAGS_AT_ONCE; i++) {
+			double sum = 0;
+			for (int64_t t = 0; t < N * length; t++) {
+				int64_t at = t / length * PLANE + t % length;
+				sum += (double)x[at] * (double)x[at + offset[i]];
+			}
+			ok = ok && fabs(sum - fast[i]) <= 1e-6;
+		}
+	}
+	return ok;
+}
+
+static bool columns_agree(void)
+{
+	enum { TAPS = 4, ROW = 21, ROWS = 9 };
+	static float x[ROW * (ROWS + 2 * TAPS + 1)];
+	float fast[TAPS * LAGS_LANES] = {0}, plain[TAPS * LAGS_LANES] = {0};
+	draw(x, ROW * (ROWS + 2 * TAPS + 1), 0.05f);
+	lags_column(x + 3, x, ROWS, ROW, TAPS, 2, fast);
+	lags_column_plain(x + 3, x, ROWS, ROW, TAPS, 2, plain);
+	bool ok = same(fast, plain, sizeof fast);
+	for (int i = 0; i < TAPS * LAGS_LANES; i++) {
+		double sum = 0;
+		for (int64_t r = 0; r < ROWS; r++)
+			sum += (double)x[3 + r * ROW] * (double)x[(r + i / LAGS_LANES * 2) * ROW + i % LAGS_LANES];
+		ok = ok && fabs(sum - (double)fast[i]) <= 1e-6;
+	}
+	return ok;
+}
+
+/* ---- the rest ---- */
+
+static bool every_other_number_agrees(void)
+{
+	enum { MOST = 70 };
+	float in[2 * MOST], out[MOST + 1], plain[MOST + 1];
+	bool ok = true;
+	for (int i = 0; i < 2 * MOST; i++)
+		in[i] = (float)i;
+	for (int n = 0; n <= MOST && ok; n++) {
+		for (int i = 0; i <= MOST; i++)
+			out[i] = plain[i] = -1;
+		shifts_even(in, n, out);
+		shifts_even_plain(in, n, plain);
+		ok = same(out, plain, sizeof out);
+		for (int i = 0; i <= MOST; i++)
+			ok = ok && out[i] == (i < n ? (float)(2 * i) : -1.0f);
+	}
+	return ok;
+}
+
+static bool extremes_agree(void)
+{
+	enum { N = 1000 };
+	static float x[N];
+	bool ok = true;
+	draw(x, N, 0.5f);
+	for (size_t i = 3; i < N; i += 7)
+		x[i] = NAN;
+	for (size_t n = 1; n < N && ok; n += 13) {
+		float fast[2], plain[2], lo = INFINITY, hi = -INFINITY;
+		extremes(n, x, fast);
+		extremes_plain(n, x, plain);
+		for (size_t i = 0; i < n; i++) {
+			lo = fminf(lo, x[i]);
+			hi = fmaxf(hi, x[i]);
+		}
+		ok = fast[0] == lo && fast[1] == hi && plain[0] == lo && plain[1] == hi;
+	}
+	return ok;
+}
+
+static bool quantization_agrees(void)
+{
+	enum { N = 10007 };
+	static float in[N], fast[N], plain[N];
+	bool ok = true;
+	for (int bw = QUANT_MIN_BW; bw <= QUANT_MAX_BW && ok; bw++) {
+		struct quant_grid g = quant_minmax(-1.25f, 0.75f, (struct quant_mode){bw, bw % 2 == 0, false, false});
+		draw(in, N, 1.5f);
+		in[bw] = NAN;
+		quant_fake(g, N, in, fast);
+		quant_fake_plain(g, N, in, plain);
+		ok = same(fast, plain, sizeof fast);
+	}
+	return ok;
+}
+
+int main(void)
+{
+	static const struct {
+		const char *name;
+		bool (*agrees)(void);
+	} twins[] = {
+		{"gram_small", small_grams_agree},          {"lags_dots", dots_agree},    {"lags_column", columns_agree},
+		{"shifts_even", every_other_number_agrees}, {"extremes", extremes_agree}, {"quant_fake", quantization_agrees},
+	};
+	enum { N = sizeof twins / sizeof *twins };
+	int failed = 0;
+	srand(1);
+	printf("1..%d\n", N);
+	for (int i = 0; i < N; i++) {
+		bool ok = twins[i].agrees();
+		printf("%s %d - %s agrees with its plain twin\n", ok ? "ok" : "not ok", i + 1, twins[i].name);
+		failed += !ok;
+	}
+	return failed ? 1 : 0;
+}
