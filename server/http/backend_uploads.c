@@ -31,22 +31,6 @@ static int check_size(struct backend *b, const struct api_caller *who, const str
 	return left - u->size < b->config->min_free_bytes ? err_set(e, ERR_DISK_FULL, "there is no space left for the file") : 0;
 }
 
-static int get(void *ctx, const struct api_caller *who, const char *id, struct api_upload *out, struct err *e)
-{
-	struct backend *b = ctx;
-	struct err busy = ERR_INIT;
-	if (store_upload_get(b->store, who, id, out, e) < 0)
-		return -1;
-	/* What a request that was cut off left is as good as any, once it is on the disk. */
-	int fd = out->result[0] ? -1 : store_upload_lock(b->store, id, &busy);
-	int rc = fd < 0 ? 0 : store_upload_sync(b->store, id, fd, &out->offset, e);
-	if (fd >= 0)
-		(void)close(fd);
-	if (rc < 0)
-		api_upload_fini(out);
-	return rc;
-}
-
 static int begin(void *ctx, const struct api_caller *who, const char *id, int64_t offset, struct upload **out, struct err *e)
 {
 	struct backend *b = ctx;
@@ -107,6 +91,35 @@ static int finish_file(struct backend *b, const struct api_caller *who, struct a
 	return rc;
 }
 
+/* A daemon that ended between the last byte and the object left the rest to its owner's next request. The caller has the file's lock. */
+static int finish_left(struct backend *b, const struct api_caller *who, const char *id, struct api_upload *u, struct err *e)
+{
+	if (u->offset < u->size || strcmp(who->owner, u->owner) != 0)
+		return 0;
+	api_upload_fini(u);
+	if (store_upload_get(b->store, who, id, u, e) < 0) /* somebody may have finished it before we had the lock */
+		return -1;
+	return u->result[0] ? 0 : finish_file(b, who, u, e);
+}
+
+static int get(void *ctx, const struct api_caller *who, const char *id, struct api_upload *out, struct err *e)
+{
+	struct backend *b = ctx;
+	struct err busy = ERR_INIT;
+	if (store_upload_get(b->store, who, id, out, e) < 0)
+		return -1;
+	/* What a request that was cut off left is as good as any, once it is on the disk. */
+	int fd = out->result[0] ? -1 : store_upload_lock(b->store, id, &busy);
+	int rc = fd < 0 ? 0 : store_upload_sync(b->store, id, fd, &out->offset, e);
+	if (fd >= 0 && rc == 0)
+		rc = finish_left(b, who, id, out, e);
+	if (fd >= 0)
+		(void)close(fd);
+	if (rc < 0)
+		api_upload_fini(out);
+	return rc;
+}
+
 /* What came with the creation goes to the upload's file, unless it is all there is to come. */
 static int take_first(struct backend *b, const struct api_caller *who, struct api_upload *u, struct upload *first, struct err *e)
 {
@@ -158,7 +171,12 @@ static int add(void *ctx, const struct api_caller *who, struct api_upload *u, st
 	if (once->replayed) {
 		memcpy(id, u->id, sizeof id);
 		api_upload_fini(u);
-		return store_upload_get(b->store, who, id, u, e); /* without the file's lock: its maker may be about to take it */
+		if (store_upload_get(b->store, who, id, u, e) < 0)
+			return -1;
+		if (u->result[0] || u->offset < u->size)
+			return 0; /* without the file's lock: its maker may be about to take it */
+		api_upload_fini(u);
+		return get(ctx, who, id, u, e);
 	}
 	if (!first || take_first(b, who, u, first, e) == 0)
 		return 0;

@@ -1,8 +1,10 @@
 """Uploads in pieces (tus 1.0.0): by an existing client, cut off anywhere, over a restart."""
 import base64
+import contextlib
 import hashlib
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -113,6 +115,31 @@ def test_wrong_creations(standing, headers, status):
     with standing.keeps_nothing():
         r = standing.request("POST", "/v1/uploads", headers=headers)
         assert r.status == status and r.headers["Tus-Resumable"] == "1.0.0", r
+
+
+@pytest.mark.parametrize("how", ["HEAD", "GET", "the creation again"])
+def test_the_last_byte_came_before_a_death(daemon, how):
+    """What is whole on the disk and no object yet becomes one for whoever asks: clients that go on find nothing left to send."""
+    body = MODEL.read_bytes()
+    creation = VERSION | {"Upload-Length": str(len(body)), "Upload-Metadata": metadata(kind="models"), "Idempotency-Key": "k"}
+    url = daemon.request("POST", "/v1/uploads", headers=creation).headers["Location"]
+    assert patch(daemon, url, 0, body[:-1]).status == 204
+    daemon.kill()
+    file, = (daemon.state / "uploads").iterdir()
+    with open(file, "ab") as f:
+        f.write(body[-1:])
+    with contextlib.closing(sqlite3.connect(daemon.state / "seqmsed.db")) as d, d:
+        d.execute("UPDATE uploads SET offset = size")
+    daemon.start()
+    if how == "the creation again":
+        r = daemon.request("POST", "/v1/uploads", headers=creation)
+        assert (r.status, r.headers["Location"]) == (201, url)
+    else:
+        r = daemon.request(how, url, headers=VERSION)
+        assert r.status == 200
+    assert int(r.headers["Upload-Offset"]) == len(body)
+    assert daemon.get(f"/v1/models/{result(daemon, url)['id']}/content").body == body
+    assert list((daemon.state / "uploads").iterdir()) == []
 
 
 def test_wrong_pieces(daemon):
