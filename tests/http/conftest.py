@@ -1,3 +1,4 @@
+import resource
 import signal
 
 import numpy
@@ -8,6 +9,7 @@ from daemon import CALIB, MODEL, PATIENCE, SLOW, Daemon, quantize
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "seconds(n): how long the test may take in a release build; 60 when it does not say")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # thousands of connections, at both ends
 
 
 @pytest.fixture(autouse=True)

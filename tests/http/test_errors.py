@@ -4,6 +4,7 @@ something was kept when it was not, and the daemon serves on or ends in an order
 Points are drawn by chance; SEQMSED_SEED repeats a run, SEQMSED_FAULTS asks for more of them (`make soak`).
 """
 import contextlib
+import errno
 import hashlib
 import http.client
 import json
@@ -18,9 +19,10 @@ import time
 import numpy
 import pytest
 
+import write_calls
 from daemon import CALIB, COUNTED, FINAL, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, can_trace, until
 
-FAULTS = int(os.environ.get("SEQMSED_FAULTS", 30))
+FAULTS = int(os.environ.get("SEQMSED_FAULTS", 20))
 SEED = int(os.environ.get("SEQMSED_SEED", random.SystemRandom().randrange(1 << 32)))
 MiB = 1 << 20
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -37,7 +39,8 @@ def attempt(daemon, method, target, body=None, headers=None):
         r = daemon.request(method, target, body, headers, seconds=40)
     except (ConnectionError, http.client.HTTPException, TimeoutError):
         return None
-    assert r.status < 300 or r.status in (404, 409, 410, 500, 503, 507), r
+    # strace fails a call by making it one that does not exist, which an engine's walls do not let pass.
+    assert r.status < 300 or r.status in (404, 409, 410, 500, 503, 507) or b"(Bad system call)" in r.body, r
     return r
 
 
@@ -102,10 +105,9 @@ def check(folder, seen, expected):
     assert daemon.check_consistent() == 0
 
 
-def run_with_error(folder, call, error, when):
+def run_with_error(daemon):
     """Returns what was acknowledged, and how the daemon ended."""
-    daemon, seen = Daemon(folder), {}
-    daemon.prefix = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}"]
+    seen = {}
     try:
         daemon.start("--http-threads", "1", "--request-threads", "1")
     except AssertionError:
@@ -140,13 +142,49 @@ def test_system_calls_that_fail(tmp_path, reference):
         when = once_or_more(dice, error, n)
         folder = tmp_path / str(i)
         folder.mkdir()
-        seen, code = run_with_error(folder, call, error, when)
+        daemon = Daemon(folder)
+        daemon.prefix = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}"]
+        seen, code = run_with_error(daemon)
         print(f"{call} {error} {when}: {sorted(k for k, v in seen.items() if v)}, ended with {code}")
         assert code in (0, 1, -signal.SIGKILL), (call, error, when, code)  # no crash
         acknowledged += sum(1 for v in seen.values() if v)
         check(folder, seen, expected)
         shutil.rmtree(folder)
     assert acknowledged > FAULTS // 2
+
+
+def run_failing(folder, lib, *at):
+    """The same with a call that fails, by its number in the whole session."""
+    folder.mkdir()
+    orders, daemon = write_calls.Orders(lib, folder / "orders"), Daemon(folder)
+    orders.at(*at)
+    daemon.env = orders.env
+    seen, code = run_with_error(daemon)
+    return orders, seen, code
+
+
+@write_calls.needs_it
+@pytest.mark.seconds(1200 if FAULTS <= 100 else 36000)
+def test_every_call_that_changes_something_fails(tmp_path, reference):
+    """Once, and with all of its kind after it. Where FAULTS allows it, every call of the session has its turn (EINTR, short writes: test_short_io.py)."""
+    print(f"SEQMSED_SEED={SEED}")
+    dice, lib, expected = random.Random(SEED), write_calls.library(tmp_path), reference(num_candidates=5)
+    undisturbed, seen, code = run_failing(tmp_path / "undisturbed", lib, 0)
+    assert code == 0 and all(seen.values()) and len(seen) == 3
+    points = [(n, dice.choice((errno.EIO, errno.ENOSPC, errno.EINTR)), on) for n in range(1, undisturbed.count + 1) for on in (False, True)]
+    dice.shuffle(points)
+    acknowledged, hit = 0, 0
+    for i, (n, error, on) in enumerate(points[:FAULTS]):
+        orders, seen, code = run_failing(tmp_path / str(i), lib, n, error, on)
+        what = orders.name(n) if orders.hit else "nothing"
+        print(f"{n}{'+' if on else ''} {errno.errorcode[error]} {what}: {sorted(k for k, v in seen.items() if v)}, ended with {code}")
+        assert code in (0, 1, -signal.SIGKILL), (n, error, on, code)  # no crash
+        acknowledged += sum(1 for v in seen.values() if v)
+        hit += bool(orders.hit)
+        check(tmp_path / str(i), seen, expected)
+        shutil.rmtree(tmp_path / str(i))
+    print(f"{undisturbed.count} calls: {undisturbed.names()}; {hit} of {min(FAULTS, len(points))} were met")
+    assert acknowledged > min(FAULTS, len(points)) // 2 and hit >= 0.9 * min(FAULTS, len(points))
 
 
 @contextlib.contextmanager
