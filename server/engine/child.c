@@ -224,6 +224,7 @@ static void wait_for_end(struct child *c, int grace_ms)
 static void describe(int status, struct child_usage *u)
 {
 	u->clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	u->killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	if (WIFSIGNALED(status))
 		(void)snprintf(u->how, sizeof u->how, "signal %d (%s)", WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
 	else

@@ -33,6 +33,7 @@ struct child_usage {
 	double cpu_seconds, wall_seconds;
 	int64_t peak_rss_bytes;
 	bool clean;   /* it exited with 0 */
+	bool killed;  /* by SIGKILL, which is nothing that it can do to itself */
 	char how[64]; /* "exit status 1", "signal 9 (Killed)" */
 };
 

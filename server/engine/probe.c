@@ -63,17 +63,29 @@ static void blame_file(enum err_code blame, bool late, const struct probe *p, co
 		err_set(e, blame, "looking into the file failed: the engine ended with %s", u->how);
 }
 
-int probe_ask(const struct probe *p, const struct call *call, enum err_code blame, struct buf *answer, struct err *e)
+/* One child's answer; *u is how it ended. */
+static int ask(const struct probe *p, const struct call *call, enum err_code blame, struct buf *answer, struct child_usage *u,
+               struct err *e)
 {
 	struct child c;
-	struct child_usage u;
 	if (child_start(&c, p->empty, call->text.data, call->text.len, call->fds, call->nfds, e) < 0)
 		return -1;
 	struct frame_reader *r = frame_reader_new(c.frames, e);
 	int rc = r ? listen_until(p, &c, r, answer, e) : -1;
 	frame_reader_free(r);
-	child_reap(&c, rc == 0 ? CHILD_GRACE_MS : 0, &u);
+	child_reap(&c, rc == 0 ? CHILD_GRACE_MS : 0, u);
 	if (rc > 0)
-		blame_file(blame, rc == LATE, p, &c, &u, e);
+		blame_file(blame, rc == LATE, p, &c, u, e);
+	return rc;
+}
+
+int probe_ask(const struct probe *p, const struct call *call, enum err_code blame, struct buf *answer, struct err *e)
+{
+	struct child_usage u;
+	int rc = ask(p, call, blame, answer, &u, e);
+	if (rc == SILENT && u.killed) {
+		*e = (struct err)ERR_INIT;
+		rc = ask(p, call, blame, answer, &u, e);
+	}
 	return rc == 0 ? 0 : -1;
 }

@@ -19,7 +19,7 @@ struct probe {
 };
 
 /* Asks the ended call and appends the child's JSON answer. The child's own error comes back as it was sent; a child that died
- * or took too long gives an error with the code blame. */
+ * or took too long gives an error with the code blame. One that was killed from outside is no word against the file: another one is asked, once. */
 int probe_ask(const struct probe *p, const struct call *c, enum err_code blame, struct buf *answer, struct err *e);
 
 #endif

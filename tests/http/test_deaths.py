@@ -11,7 +11,7 @@ import time
 import numpy
 import pytest
 
-from daemon import MODEL, PATIENCE, SANITIZER, SHARED, SLOW, in_threads, is_alive, until
+from daemon import MODEL, PATIENCE, SANITIZER, SHARED, SLOW, ZOO, in_threads, is_alive, until
 
 LONG = {"num_candidates": 100000}  # with long_calib: many seconds
 
@@ -194,6 +194,24 @@ def test_three_deaths_of_the_engine_fail_the_job(loaded):
         assert (r.status, r.code) == (409, "bad-state")
     # The daemon lives, and works on.
     loaded.succeed(loaded.job(loaded.model_id, loaded.calibration()))
+
+
+def test_killed_inspection_is_made_again(daemon):
+    """Who kills it says nothing about the file."""
+    for model in sorted(ZOO.glob("*.onnx"))[:40]:
+        answers = []
+        asking = threading.Thread(target=lambda model=model, answers=answers: answers.append(daemon.request("PUT", "/v1/models", model)))
+        asking.start()
+        while asking.is_alive():
+            for pid in daemon.children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                asking.join()
+        asking.join()
+        assert answers[0].status == 201, answers[0]
+        if "an inspection failed" in daemon.stderr():
+            return
+    raise AssertionError("none was killed")
 
 
 def test_engine_holds_only_what_it_needs(loaded):

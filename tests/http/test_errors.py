@@ -112,11 +112,14 @@ def run_with_error(daemon):
         daemon.start("--http-threads", "1", "--request-threads", "1")
     except AssertionError:
         return seen, 1  # it said so, and ended, or could not say where it listens
-    session(daemon, seen)
     try:
+        session(daemon, seen)
         return seen, daemon.stop(20)[0]
     except subprocess.TimeoutExpired:
         return seen, -signal.SIGKILL
+    finally:
+        if daemon.process is not None:
+            daemon.kill()
 
 
 # With about how many of each one thread makes in a session: strace counts them by thread.

@@ -91,33 +91,43 @@ class Client:
             assert len(daemon.json(f"/v1/{kind}")["data"]) <= most, kind
 
 
+def once(daemon, orders, client, expected, kill_at):
+    """As far as it comes."""
+    with contextlib.suppress(AssertionError if kill_at else ()):  # it may die before it listens
+        daemon.start(*FLAGS)
+    if daemon.process is None:
+        assert orders.hit
+        return
+    with contextlib.suppress(*(LOST if kill_at else ())):
+        client.session(daemon, expected)
+    assert orders.hit or "deleted" in client.seen
+    if orders.hit:
+        daemon.kill()
+    else:  # calls of the end may be meant
+        code, _ = daemon.stop()
+        assert code == (-signal.SIGKILL if orders.hit else 0)
+
+
 def run(folder, lib, expected, kill_at):
     """A session whose daemon dies at that call, a look at what is left, and the session once more. Returns what the calls were."""
     folder.mkdir()
     orders, client, daemon = write_calls.Orders(lib, folder / "orders"), Client(), Daemon(folder)
     orders.at(kill_at)
     daemon.env = orders.env
-    with contextlib.suppress(AssertionError if kill_at else ()):  # it may die before it listens
-        daemon.start(*FLAGS)
-    if daemon.process is not None:
-        with contextlib.suppress(*(LOST if kill_at else ())):
-            client.session(daemon, expected)
-        if orders.hit:
+    try:
+        once(daemon, orders, client, expected, kill_at)
+        daemon.env = {}
+        client.seen["died"] = True
+        for again in (True, False):
+            daemon.start()
+            client.look(daemon)
+            if again:
+                client.session(daemon, expected)
+            assert daemon.stop()[0] == 0
+            assert daemon.check_consistent() == 0
+    finally:
+        if daemon.process is not None:
             daemon.kill()
-        else:  # calls of the end may be meant
-            code, _ = daemon.stop()
-            assert code == (-signal.SIGKILL if orders.hit else 0)
-    else:
-        assert orders.hit
-    daemon.env = {}
-    client.seen["died"] = True
-    for again in (True, False):
-        daemon.start()
-        client.look(daemon)
-        if again:
-            client.session(daemon, expected)
-        assert daemon.stop()[0] == 0
-        assert daemon.check_consistent() == 0
     daemon.check_stderr()
     assert len(list((daemon.state / "blobs").rglob("*/*"))) >= 3
     shutil.rmtree(folder / "state")
@@ -137,4 +147,4 @@ def test_killed_at_every_call_that_changes_something(tmp_path, reference):
         if orders.hit:
             killed.append(orders.name(n))
     print(f"{len(killed)} kills: { {c: killed.count(c) for c in write_calls.CALLS if c in killed} }")
-    assert len(killed) >= 0.9 * (KILLS or undisturbed.count)  # how often progress is stored differs from run to run
+    assert len(killed) >= 0.9 * min(KILLS or undisturbed.count, undisturbed.count)  # how often progress is stored differs from run to run
