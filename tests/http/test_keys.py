@@ -1,12 +1,15 @@
 """Who may do what: every route with every kind of key, owners, quotas, names, and secrets that stay secret."""
+import contextlib
 import json
+import os
+import pathlib
 import re
 import subprocess
 import time
 
 import pytest
 
-from daemon import CALIB, MODEL, PATIENCE, SEQMSED, TOP, Daemon, until
+from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, until
 
 JSON = {"Content-Type": "application/json"}
 SCOPES = {"SCOPE_READ": "read", "SCOPE_SUBMIT": "submit", "SCOPE_ADMIN": "admin", "SCOPE_PUBLIC": None}
@@ -196,6 +199,49 @@ def test_secrets_are_nowhere(keyed):
     assert all(p.stat().st_mode & 0o077 == 0 for p in (keyed.state / "keys").iterdir())
     with open(f"/proc/{keyed.pid}/limits", encoding="ascii") as f:
         assert re.search(r"Max core file size +0 ", f.read())
+
+
+def memory(pid):
+    """Everything in a process's memory that did not come out of a file as it is."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+        for line in maps:
+            begin, end = (int(x, 16) for x in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw"):
+                with contextlib.suppress(OSError, OverflowError, ValueError):  # [vvar] and its like
+                    mem.seek(begin)
+                    while begin < end and (data := mem.read(min(end - begin, 1 << 26))):
+                        begin += len(data)
+                        yield data
+
+
+@pytest.mark.skipif(SANITIZER is not None, reason="with a sanitizer most of an address space is readable")
+def test_an_engine_knows_no_secret(tmp_path, long_calib):
+    """Neither keys nor what else the daemon got as it was started are in the memory, the environment or the descriptors of its children."""
+    d = Daemon(tmp_path)
+    planted = "planted-" + os.urandom(16).hex()
+    d.env = {"SOME_TOKEN": planted}
+    d.start("--workers", "1")
+    try:
+        texts = [key(d, "add", owner, "--scope", "read,submit,admin") for owner in ("ann", "bob")]
+        ann, bob = (As(d, text) for text in texts)
+        secrets = [planted.encode()] + [text.split("_")[2].encode() for text in texts]
+        model, calibration = ann.made("PUT", "/v1/models?name=known-to-the-daemon", MODEL), ann.made("PUT", "/v1/calibrations", long_calib)
+        job = ann.made("POST", "/v1/jobs", {"model": model, "calibration": calibration, "params": {"num_candidates": 100000}})
+        assert bob("GET", "/v1/jobs").status == 200
+        until(lambda: ann("GET", f"/v1/jobs/{job}").json()["progress"]["phase"] == "search", "an engine searches")
+        pid, = d.children()
+        sizes = 0
+        for data in memory(pid):
+            sizes += len(data)
+            assert not any(s in data for s in secrets)
+        print(f"{sizes >> 20} MiB of an engine's memory looked through")
+        assert any(planted.encode() in x for x in memory(d.pid))  # where it is, it would be found
+        assert not any(s in pathlib.Path(f"/proc/{pid}/environ").read_bytes() for s in secrets)
+        held = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+        assert held and not [x for x in held if x.startswith("socket:") or "/keys" in x or "seqmsed.db" in x], held
+    finally:
+        assert d.stop()[0] == 0
+    d.check_stderr()
 
 
 def test_the_audit_knows_and_is_only_added_to(keyed):
