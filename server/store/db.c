@@ -198,6 +198,17 @@ void db_rollback(struct db *d)
 		(void)db_script(d, "ROLLBACK", &ignored);
 }
 
+int db_hold(struct db *d, struct err *e)
+{
+	return db_script(d, "BEGIN", e);
+}
+
+bool db_release(struct db *d)
+{
+	db_rollback(d);
+	return sqlite3_get_autocommit(d->h) != 0;
+}
+
 bool db_is_null(struct db_rows *r, int column)
 {
 	return sqlite3_column_type(r->s, column) == SQLITE_NULL;
@@ -237,19 +248,39 @@ void db_text_into(struct db_rows *r, int column, char *out, size_t size)
 	out[n] = '\0';
 }
 
+/* The first row of a query, which is the caller's to end: 1 and *found, or 0, where it is missing. */
+static int first_row(struct db_rows *r, bool *found, struct err *e)
+{
+	int rc = r ? db_next(r, e) : -1;
+	if (rc == 0 && !found)
+		return err_set(e, ERR_NOT_FOUND, "there is no such row");
+	if (found)
+		*found = rc == 1;
+	return rc;
+}
+
 int db_get_int(struct db *d, struct err *e, int64_t *out, bool *found, const char *sql, const char *format, ...)
 {
 	va_list ap;
 	va_start(ap, format);
 	struct db_rows *r = vquery(d, e, sql, format, ap);
 	va_end(ap);
-	int rc = r ? db_next(r, e) : -1;
+	int rc = first_row(r, found, e);
 	if (rc == 1)
 		*out = db_int(r, 0);
-	if (rc == 0 && !found)
-		rc = err_set(e, ERR_NOT_FOUND, "there is no such row");
-	if (found)
-		*found = rc == 1;
+	db_done(r);
+	return rc < 0 ? -1 : 0;
+}
+
+int db_get_text(struct db *d, struct err *e, char *out, size_t size, bool *found, const char *sql, const char *format, ...)
+{
+	va_list ap;
+	va_start(ap, format);
+	struct db_rows *r = vquery(d, e, sql, format, ap);
+	va_end(ap);
+	int rc = first_row(r, found, e);
+	if (rc == 1)
+		db_text_into(r, 0, out, size);
 	db_done(r);
 	return rc < 0 ? -1 : 0;
 }

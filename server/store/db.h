@@ -41,6 +41,11 @@ int db_begin(struct db *d, struct err *e);  /* BEGIN IMMEDIATE */
 int db_commit(struct db *d, struct err *e); /* rolls back by itself when it fails */
 void db_rollback(struct db *d);
 
+/* From its next query until the release, a reading connection sees the database as it was at that query. */
+int db_hold(struct db *d, struct err *e);
+/* Does nothing where nothing is held. False: what is held stays so, and the connection is to be closed. */
+bool db_release(struct db *d);
+
 /* Starts a query; every db_query() that gave rows needs a db_done(), which accepts NULL. */
 struct db_rows *db_query(struct db *d, struct err *e, const char *sql, const char *format, ...);
 /* 1: there is a row, and the columns below may be read; 0: no more rows; -1: failed. */
@@ -58,6 +63,9 @@ void db_text_into(struct db_rows *r, int column, char *out, size_t size);
 
 /* The first column of the first row; *found says whether there was one (NULL: a missing row is ERR_NOT_FOUND). */
 int db_get_int(struct db *d, struct err *e, int64_t *out, bool *found, const char *sql, const char *format, ...);
+
+/* As db_get_int(), a text of at most size-1 bytes. */
+int db_get_text(struct db *d, struct err *e, char *out, size_t size, bool *found, const char *sql, const char *format, ...);
 
 const char *db_version(void); /* the library's */
 

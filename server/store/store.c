@@ -255,10 +255,23 @@ struct db *store_read(struct store *s, struct err *e)
 	return d ? d : db_open(s->database, DB_READ, e);
 }
 
+struct db *store_view(struct store *s, struct err *e)
+{
+	struct db *d = store_read(s, e);
+	if (!d || db_hold(d, e) == 0)
+		return d;
+	store_read_end(s, d);
+	return NULL;
+}
+
 void store_read_end(struct store *s, struct db *d)
 {
 	if (!d)
 		return;
+	if (!db_release(d)) {
+		db_close(d);
+		return;
+	}
 	pthread_mutex_lock(&s->read_lock);
 	if (s->nidle < MAX_READERS) {
 		s->idle[s->nidle++] = d;

@@ -42,7 +42,8 @@ struct db *store_begin(struct store *s, struct err *e);
 int store_end(struct store *s, int rc, struct err *e);
 
 struct db *store_read(struct store *s, struct err *e);
-void store_read_end(struct store *s, struct db *d); /* accepts NULL */
+struct db *store_view(struct store *s, struct err *e); /* the same for several queries, which all see one moment */
+void store_read_end(struct store *s, struct db *d);    /* accepts NULL */
 
 /* Inside a transaction: gives a finished part its name among the blobs. When the transaction then fails, or its rows do not
  * use the blob, store_end() removes it again. */

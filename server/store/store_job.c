@@ -7,13 +7,14 @@
 #include "server/store/store.h"
 #include "server/store/store_move.h"
 #include "server/store/store_once.h"
+#include "server/store/store_queue.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS                                                                                                              \
-	"jobs.id, name, labels, status, attempt, model_id, model_sha256, calibration_id, calibration_sha256, samples, "      \
+	"id, name, labels, status, attempt, model_id, model_sha256, calibration_id, calibration_sha256, samples, "           \
 	"samples_used, "                                                                                                     \
 	"params, phase, current, layers_done, layers_total, fraction, coalesce(heartbeat_at, 0), error_code, error_detail, " \
 	"cpu_seconds, wall_seconds, peak_rss_bytes, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), "         \
@@ -40,7 +41,6 @@ static int read_row(struct db_rows *r, struct api_job *j, struct err *e)
 	j->created_at = db_int(r, 23);
 	j->started_at = db_int(r, 24);
 	j->finished_at = db_int(r, 25);
-	j->queue_position = db_int(r, 32);
 	db_text_into(r, 27, j->visibility, sizeof j->visibility);
 	j->priority = db_int(r, 28);
 	j->deadline_seconds = db_int(r, 29);
@@ -109,23 +109,20 @@ static int read_rest(struct db *d, struct api_job *j, struct err *e)
 
 static int get(struct db *d, const struct api_caller *who, const char *id, struct api_job *out, struct err *e)
 {
-	struct db_rows *r = db_query(d, e,
-	                             "SELECT " COLUMNS
-	                             ", CASE status WHEN 'queued' THEN (SELECT position FROM queue WHERE queue.id = jobs.id) END "
-	                             "FROM jobs WHERE jobs.id = ?1 AND " STORE_SEES,
-	                             "sis", id, store_sees_all(who), store_owner(who));
+	struct db_rows *r = db_query(d, e, "SELECT " COLUMNS " FROM jobs WHERE id = ?1 AND " STORE_SEES, "sis", id,
+	                             store_sees_all(who), store_owner(who));
 	int rc = r ? db_next(r, e) : -1;
 	if (rc == 1)
 		rc = read_row(r, out, e);
 	else if (rc == 0)
 		rc = err_set(e, ERR_NOT_FOUND, "there is no job %.40s", id);
 	db_done(r);
-	return rc == 0 ? read_rest(d, out, e) : -1;
+	return rc == 0 && read_rest(d, out, e) == 0 ? store_queue_place(d, out, e) : -1;
 }
 
 int store_job_get(struct store *s, const struct api_caller *who, const char *id, struct api_job *out, struct err *e)
 {
-	struct db *d = store_read(s, e);
+	struct db *d = store_view(s, e);
 	memset(out, 0, sizeof *out);
 	int rc = d ? get(d, who, id, out, e) : -1;
 	store_read_end(s, d);
@@ -138,11 +135,11 @@ static int list(struct db *d, const struct api_caller *who, const struct api_pag
                 struct api_job **out, size_t *n, struct err *e)
 {
 	struct db_rows *r = db_query(d, e,
-	                             "SELECT " COLUMNS ", position FROM jobs LEFT JOIN queue ON queue.id = jobs.id "
-	                             "WHERE (?1 = '' OR jobs.id < ?1) AND " STORE_SEES " AND (?4 IS NULL OR status = ?4) "
+	                             "SELECT " COLUMNS " FROM jobs "
+	                             "WHERE (?1 = '' OR id < ?1) AND " STORE_SEES " AND (?4 IS NULL OR status = ?4) "
 	                             "AND (?5 IS NULL OR model_id = ?5) AND (?6 IS NULL OR name GLOB ?6) AND (?7 IS NULL OR EXISTS "
 	                             "(SELECT 1 FROM json_each(labels) l WHERE l.key = ?7 AND (?8 IS NULL OR l.value = ?8))) "
-	                             "ORDER BY jobs.id DESC LIMIT ?9",
+	                             "ORDER BY id DESC LIMIT ?9",
 	                             "sissssssi", page->after, store_sees_all(who), store_owner(who), f->status, f->model, f->name,
 	                             f->label, f->label_value, page->limit);
 	int rc = r ? 1 : -1;
@@ -158,13 +155,13 @@ static int list(struct db *d, const struct api_caller *who, const struct api_pag
 			rc = -1;
 	}
 	db_done(r);
-	return rc;
+	return rc == 0 ? store_queue_places(d, *out, *n, e) : -1;
 }
 
 int store_job_list(struct store *s, const struct api_caller *who, const struct api_page *page, const struct api_job_filter *f,
                    struct api_job **out, size_t *n, struct err *e)
 {
-	struct db *d = store_read(s, e);
+	struct db *d = store_view(s, e);
 	*out = NULL;
 	*n = 0;
 	int rc = d ? list(d, who, page, f, out, n, e) : -1;
@@ -463,9 +460,8 @@ static int queue(struct db *d, const struct api_caller *who, struct api_queue *o
 		return err_nomem(e, "the queue");
 	struct db_rows *r = db_query(
 		d, e,
-		"SELECT jobs.id, status, created_at, coalesce(position, 0) FROM jobs LEFT JOIN queue ON queue.id = jobs.id "
-		"WHERE status IN ('running', 'pausing', 'canceling', 'queued') AND " STORE_SEES
-		" ORDER BY coalesce(position, 0), jobs.id LIMIT ?1",
+		"SELECT id, status, created_at FROM jobs WHERE status IN ('running', 'pausing', 'canceling') AND " STORE_SEES
+		" ORDER BY id LIMIT ?1",
 		"iis", (int64_t)SHOWN, store_sees_all(who), store_owner(who));
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
@@ -473,15 +469,14 @@ static int queue(struct db *d, const struct api_caller *who, struct api_queue *o
 		db_text_into(r, 0, q->id, sizeof q->id);
 		db_text_into(r, 1, q->status, sizeof q->status);
 		q->created_at = db_int(r, 2);
-		q->position = db_int(r, 3);
 	}
 	db_done(r);
-	return rc;
+	return rc == 0 ? store_queue_first(d, who, SHOWN - out->njobs, out, e) : -1;
 }
 
 int store_job_queue(struct store *s, const struct api_caller *who, struct api_queue *out, struct err *e)
 {
-	struct db *d = store_read(s, e);
+	struct db *d = store_view(s, e);
 	memset(out, 0, sizeof *out);
 	int rc = d ? queue(d, who, out, e) : -1;
 	store_read_end(s, d);

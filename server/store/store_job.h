@@ -74,7 +74,7 @@ struct store_claim {
 	char fingerprint[API_SHA256 + 1];
 };
 
-/* The first of the queue (see the view `queue`), or a running one whose lease ran out; *found is false when there is none. */
+/* A running one whose lease ran out, or the first of the queue (store_queue.h); *found is false when there is none. */
 int store_job_claim(struct store *s, int64_t lease_ms, struct store_claim *c, bool *found, struct err *e);
 void store_claim_fini(struct store_claim *c);
 

@@ -45,15 +45,14 @@ static int insert(struct db *d, const struct store_job_new *j, struct err *e)
 /* Only the owner's own jobs count: another's would tell that somebody else has the same files. */
 static int find_equal(struct db *d, const char *fingerprint, const char *owner, char id[API_ID + 1], struct err *e)
 {
-	struct db_rows *r = db_query(
-		d, e, "SELECT id FROM jobs WHERE fingerprint = ? AND owner = ? AND status = 'succeeded' ORDER BY id LIMIT 1", "ss",
-		fingerprint, owner);
-	int rc = r ? db_next(r, e) : -1;
-	id[0] = '\0';
-	if (rc == 1)
-		db_text_into(r, 0, id, API_ID + 1);
-	db_done(r);
-	return rc < 0 ? -1 : 0;
+	bool found;
+	if (db_get_text(d, e, id, API_ID + 1, &found,
+	                "SELECT id FROM jobs WHERE fingerprint = ? AND owner = ? AND status = 'succeeded' ORDER BY id LIMIT 1",
+	                "ss", fingerprint, owner) < 0)
+		return -1;
+	if (!found)
+		id[0] = '\0';
+	return 0;
 }
 
 int store_job_equal(struct store *s, const char *fingerprint, const char *owner, char id[API_ID + 1], struct err *e)

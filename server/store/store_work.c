@@ -5,6 +5,7 @@
 #include "server/store/store_job.h"
 #include "server/store/store_log.h"
 #include "server/store/store_move.h"
+#include "server/store/store_queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,59 +13,19 @@
 
 enum { MAX_WARNINGS = 1000 };
 
-/* An id out of one row, "" when there is none. */
-static int one_text(struct db_rows *r, char *out, size_t size, bool *found, struct err *e)
-{
-	int rc = r ? db_next(r, e) : -1;
-	*found = rc == 1;
-	if (*found)
-		db_text_into(r, 0, out, size);
-	db_done(r);
-	return rc < 0 ? -1 : 0;
-}
-
 static int abandoned(struct db *d, char id[API_ID + 1], bool *found, struct err *e)
 {
-	return one_text(db_query(d, e, "SELECT id FROM jobs WHERE status = 'running' AND lease_until < ? ORDER BY id LIMIT 1", "i",
-	                         clock_ms()),
-	                id, API_ID + 1, found, e);
+	return db_get_text(d, e, id, API_ID + 1, found,
+	                   "SELECT id FROM jobs WHERE status = 'running' AND lease_until < ? ORDER BY id LIMIT 1", "i", clock_ms());
 }
 
-/* The owner with queued jobs who was served the longest time ago. The steps from owner to owner go along an index, however many jobs
- * are waiting. */
-static int next_owner(struct db *d, char owner[64], bool *found, struct err *e)
-{
-	return one_text(db_query(d, e,
-	                         "WITH RECURSIVE o(owner) AS (SELECT min(owner) FROM jobs WHERE status = 'queued' UNION ALL "
-	                         "SELECT (SELECT min(owner) FROM jobs WHERE status = 'queued' AND owner > o.owner) FROM o WHERE "
-	                         "o.owner IS NOT NULL) "
-	                         "SELECT o.owner FROM o LEFT JOIN turns t ON t.owner = o.owner WHERE o.owner IS NOT NULL "
-	                         "ORDER BY coalesce(t.served, 0), o.owner LIMIT 1",
-	                         ""),
-	                owner, 64, found, e);
-}
-
-static int first_of(struct db *d, const char *owner, char id[API_ID + 1], struct err *e)
-{
-	bool found;
-	if (one_text(db_query(d, e, "SELECT id FROM jobs WHERE status = 'queued' AND owner = ? ORDER BY priority DESC, id LIMIT 1",
-	                      "s", owner),
-	             id, API_ID + 1, &found, e) < 0)
-		return -1;
-	return db_run(d, e,
-	              "INSERT INTO turns(owner, served) SELECT ?, coalesce(max(served), 0) + 1 FROM turns WHERE true "
-	              "ON CONFLICT(owner) DO UPDATE SET served = excluded.served",
-	              "s", owner);
-}
-
-/* The job that is to be claimed next, moved to running under its new token. The order is that of the view `queue`. */
+/* The job that is to be claimed next, moved to running under its new token. */
 static int next_claim(struct db *d, char id[API_ID + 1], bool *found, struct err *e)
 {
-	char owner[64];
 	enum job_status to;
 	if (abandoned(d, id, found, e) < 0)
 		return -1;
-	if (!*found && (next_owner(d, owner, found, e) < 0 || (*found && first_of(d, owner, id, e) < 0)))
+	if (!*found && store_queue_serve(d, id, found, e) < 0)
 		return -1;
 	return *found ? store_move(d, id, STORE_ANY_ATTEMPT, JOB_CLAIM, &to, e) : 0;
 }
