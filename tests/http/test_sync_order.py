@@ -6,13 +6,12 @@ A power loss itself cannot be tried here; that order is what is left of one.
 import collections
 import hashlib
 import json
-import os
 import re
-import signal
 
 import pytest
 
 from daemon import CALIB, MODEL, SANITIZER, ZOO, Daemon, can_trace
+from test_sandbox import end_traced
 from test_tus import VERSION, create, patch
 
 EXTERNAL = ZOO / "external_data.onnx", ZOO / "external_data.data"
@@ -108,11 +107,7 @@ def fixture_traced(tmp_path):
         try:
             session(daemon)
         finally:
-            for pid in daemon.children():  # strace's: the daemon
-                os.kill(pid, signal.SIGTERM)
-            daemon.process.wait()
-            daemon.process.stdout.close()
-            daemon.process = None
+            end_traced(daemon)
         return Audit(Trace(path), daemon.state)
     return traced
 

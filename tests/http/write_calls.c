@@ -1,7 +1,8 @@
 /* LD_PRELOAD: counts the calls with which a process changes something outside itself (files, folders, what it sends), and at one of them ends
  * it as kill -9 does, or lets the call fail, as the file $WRITE_CALLS says. Its numbers are shared memory. What the process starts is left alone.
  *
- * The calls of all threads have one count, so that no call is missed. Standard output, the log and eventfds are none of them. */
+ * The calls of all threads have one count, so that no call is missed. Standard output, the log, and pipes and eventfds
+ * inside the process are none of them. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -67,7 +68,8 @@ static int before(enum call c)
 static int before_with(enum call c, int fd)
 {
 	struct stat s;
-	int error = errno, counts = fd > STDERR_FILENO && fstat(fd, &s) == 0 && (s.st_mode & S_IFMT);
+	int error = errno,
+	    counts = fd > STDERR_FILENO && fstat(fd, &s) == 0 && (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode) || S_ISSOCK(s.st_mode));
 	errno = error;
 	return counts ? before(c) : 0;
 }
