@@ -38,28 +38,31 @@ enum { SIMD_FLOATS = 16 };
 #endif
 
 #if defined(__x86_64__)
-#define SIMD_DISPATCH(name, params, args)                                                                         \
-	static __attribute__((target(SIMD_AVX512))) void name##_avx512 params                                     \
-	{                                                                                                         \
-		name##_body args;                                                                                 \
-	}                                                                                                         \
-	static __attribute__((target("avx2"))) void name##_avx2 params                                            \
-	{                                                                                                         \
-		name##_body args;                                                                                 \
-	}                                                                                                         \
-	void name##_plain params                                                                                  \
-	{                                                                                                         \
-		name##_body args;                                                                                 \
-	}                                                                                                         \
-	void name params                                                                                          \
-	{                                                                                                         \
-		if (SIMD_MAY_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \
-		    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))                     \
-			name##_avx512 args;                                                                       \
-		else if (__builtin_cpu_supports("avx2"))                                                          \
-			name##_avx2 args;                                                                         \
-		else                                                                                              \
-			name##_plain args;                                                                        \
+#define SIMD_HAS_AVX512                                                                                \
+	(SIMD_MAY_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \
+	 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+
+#define SIMD_DISPATCH(name, params, args)                                     \
+	static __attribute__((target(SIMD_AVX512))) void name##_avx512 params \
+	{                                                                     \
+		name##_body args;                                             \
+	}                                                                     \
+	static __attribute__((target("avx2"))) void name##_avx2 params        \
+	{                                                                     \
+		name##_body args;                                             \
+	}                                                                     \
+	void name##_plain params                                              \
+	{                                                                     \
+		name##_body args;                                             \
+	}                                                                     \
+	void name params                                                      \
+	{                                                                     \
+		if (SIMD_HAS_AVX512)                                          \
+			name##_avx512 args;                                   \
+		else if (__builtin_cpu_supports("avx2"))                      \
+			name##_avx2 args;                                     \
+		else                                                          \
+			name##_plain args;                                    \
 	}
 #else
 #define SIMD_DISPATCH(name, params, args)   \

@@ -3,7 +3,7 @@
 #include "core/base/numbers.h"
 #include "core/kernels/gemm.h"
 #include "core/kernels/gram_small.h"
-#include "core/kernels/lags.h"
+#include "core/kernels/lags_many.h"
 #include "core/kernels/lags_single.h"
 #include "core/kernels/shifts.h"
 
@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Ways to the sums, chosen by shape:
- *   shifted pictures: a convolution without stride and with many channels, or with one in each group, by lags (lags.h, lags_single.h).
+ *   shifted pictures: a convolution without stride and with many channels, or with one in each group, by lags (lags_many.h, lags_single.h).
  *   many groups: a tile of work is a group; small matrices, each summed by one thread.
  *     One whose vectors lie in the input as they are (pointwise), or that is copied entry by entry, needs no BLAS.
  *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end.
@@ -27,6 +27,7 @@ enum {
 	MIDDLE = 1024,
 	SMALL = 49,
 	MANY_CHANNELS = 8,
+	SPREAD = 8, /* channels whose rows are filled together */
 	W = GRAM_SMALL_LANES
 };
 
@@ -45,7 +46,7 @@ struct gram {
 	struct tiles *tiles;
 	int64_t sums;    /* matrices in sum: groups, lanes, or 1 */
 	double *sum;     /* [sums][k][k], upper triangle; NULL before it is needed */
-	double *pairs;   /* of lags_add(); NULL where that is not used */
+	double *pairs;   /* of lags_many_add(); NULL where that is not used */
 	int64_t taps;    /* of the kernel that the pairs are of */
 	float *part;     /* [k][k], the current run's sum where there is one large matrix, then H; NULL before it is needed */
 	float **room;    /* [threads], vectors */
@@ -325,10 +326,11 @@ static int need_part(struct gram *g, struct err *e)
 
 static int add_lags(struct gram *g, const struct patches *p, const float *x, struct err *e)
 {
+	bool first = !g->pairs;
 	g->taps = p->kernel[1] * p->kernel[2];
-	if (!g->pairs)
-		g->pairs = calloc((size_t)(lags_pairs(g->taps) * p->in_channels * p->in_channels), sizeof *g->pairs);
-	return g->pairs ? lags_add(p, x, g->tiles, g->pairs, e) : err_nomem(e, "a Gram matrix");
+	if (first)
+		g->pairs = malloc((size_t)(lags_pairs(g->taps) * p->in_channels * p->in_channels) * sizeof *g->pairs);
+	return g->pairs ? lags_many_add(p, x, first, g->tiles, g->pairs, e) : err_nomem(e, "a Gram matrix");
 }
 
 static bool by_lags(const struct patches *p)
@@ -355,10 +357,7 @@ enum gram_way gram_way(const struct patches *p)
 double gram_work(const struct patches *p)
 {
 	double k = (double)p->fan_in, channels = (double)p->in_channels;
-	if (!by_lags(p))
-		return k * k / 2;
-	double copies = 8 * channels; /* of shifted rows: one is as much as so many multiply-adds */
-	return (double)lags_count(p) * (channels * channels + copies);
+	return by_lags(p) ? (double)lags_count(p) * channels * channels : k * k / 2;
 }
 
 int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e)
@@ -380,32 +379,46 @@ int gram_add(struct gram *g, const struct patches *p, const float *x, struct err
 
 /* ---- the end ---- */
 
-/* Row i of the sum out of the pairs. */
-static void spread_row(void *ctx, int i, int thread)
+/* The rows of some channels out of the pairs, which are read column by column as well: of a run of channels. */
+static void spread_rows(void *ctx, int block, int thread)
 {
 	const struct gram *g = ctx;
-	int64_t taps = g->taps, channels = g->k / taps, square = channels * channels, c = i / taps, p = i % taps;
-	double *row = g->sum + i * g->k;
+	int64_t taps = g->taps, channels = g->k / taps, square = channels * channels;
+	int64_t first = block * SPREAD, end = min64(first + SPREAD, channels);
 	(void)thread;
-	for (int64_t j = i; j < g->k; j++) {
-		int64_t d = j / taps, q = j % taps;
-		row[j] += p <= q ? g->pairs[lags_pair(taps, p, q) * square + c * channels + d]
-		                 : g->pairs[lags_pair(taps, q, p) * square + d * channels + c];
-	}
+	for (int64_t d = first; d < channels; d++)
+		for (int64_t c = first; c < end && c <= d; c++)
+			for (int64_t p = 0; p < taps; p++) {
+				double *row = g->sum + (c * taps + p) * g->k + d * taps;
+				for (int64_t q = c == d ? p : 0; q < taps; q++)
+					row[q] = p <= q ? g->pairs[lags_pair(taps, p, q) * square + c * channels + d]
+					                : g->pairs[lags_pair(taps, q, p) * square + d * channels + c];
+			}
+}
+
+static int finish_lags(struct gram *g, struct err *e)
+{
+	int64_t channels = g->k / g->taps;
+	free(g->sum); /* of batches without positions */
+	g->sum = malloc((size_t)(g->k * g->k) * sizeof *g->sum); /* written before anything reads it */
+	if (!g->sum)
+		return err_nomem(e, "a Gram matrix");
+	tiles_run(g->tiles, (int)((channels + SPREAD - 1) / SPREAD), spread_rows, g);
+	free(g->pairs);
+	g->pairs = NULL;
+	return 0;
 }
 
 int gram_finish(struct gram *g, struct err *e)
 {
 	int64_t square = g->k * g->k;
+	if (g->pairs)
+		return finish_lags(g, e);
 	if (need_sum(g, e))
 		return -1;
 	for (int64_t lane = 1; g->groups == 1 && lane < g->sums; lane++)
 		for (int64_t i = 0; i < square; i++)
 			g->sum[i] += g->sum[lane * square + i];
-	if (g->pairs)
-		tiles_run(g->tiles, (int)g->k, spread_row, g);
-	free(g->pairs);
-	g->pairs = NULL;
 	return 0;
 }
 

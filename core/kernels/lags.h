@@ -6,13 +6,12 @@
  *
  * The entry for taps p and q is the sum of x[u] x[u + lag] over the pixels u that p visits, lag = q - p. Pairs of taps with the same lag differ only in
  * which pixels near the border they visit. So an axis is cut into classes: pixels that every tap visits in one, the others
- * alone; a pair's sum is that of the classes which p visits. Nothing is subtracted. A 3x3 kernel has 13 lags and 45 pairs, a 5x5 one 41 and 325.
+ * alone (until lags_merge()); a pair's sum is that of the classes which p visits. Nothing is subtracted. A 3x3 kernel has 13 lags and 45 pairs, a 5x5 one 41 and 325.
  *
  * Pairs (p, q), p <= q, are numbered row by row; the sum of a pair is a matrix [channels][channels]: p's entry of one channel times q's of another.
  */
 
 #include "core/base/err.h"
-#include "core/base/tiles.h"
 #include "core/kernels/patches.h"
 
 #include <stdbool.h>
@@ -38,6 +37,9 @@ int64_t lags_count(const struct patches *p);
 int lags_init(struct lags *l, const struct patches *p, struct err *e);
 void lags_fini(struct lags *l);
 
+/* Makes one class of neighbours that the same taps visit. */
+void lags_merge(struct lags *l);
+
 /* Lag i, in taps: y is not negative, and x is not where y is 0. */
 struct lag {
 	int64_t y, x;
@@ -49,8 +51,5 @@ bool lags_visits(const struct lags_axis *a, int64_t tap, int64_t c);
 
 int64_t lags_pairs(int64_t taps); /* how many there are */
 int64_t lags_pair(int64_t taps, int64_t p, int64_t q);
-
-/* Adds a batch to sum[pairs][channels][channels]. One group. */
-int lags_add(const struct patches *p, const float *x, struct tiles *tiles, double *sum, struct err *e);
 
 #endif

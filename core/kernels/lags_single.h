@@ -4,6 +4,7 @@
 /* The Gram matrices of convolutions of stride 1 whose groups have one channel (depthwise), by lags (lags.h): a picture is read once for every few lags,
  * with each entry of the sums in SIMD lanes. */
 
+#include "core/base/tiles.h"
 #include "core/kernels/lags.h"
 
 /* Whether the layer is of this kind, whatever the size of its input. */

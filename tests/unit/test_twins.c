@@ -1,10 +1,12 @@
-/* Every function of SIMD_DISPATCH against its plain twin, bit by bit, and against the sum that it stands for. The one unit test that needs no library, so that
+/* Every SIMD kernel against its plain twin, bit by bit, and against the sum that it stands for. The one unit test that needs no library, so that
  * another processor's emulator can run it (tests/neon.sh): it writes its TAP itself. */
 
 #include "core/base/extremes.h"
 #include "core/grid/quant.h"
 #include "core/kernels/gram_small.h"
+#include "core/kernels/lags_many.h"
 #include "core/kernels/lags_single.h"
+#include "core/kernels/outer.h"
 #include "core/kernels/shifts.h"
 
 #include <math.h>
@@ -116,6 +118,73 @@ static bool columns_agree(void)
 	return ok;
 }
 
+/* ---- lags of many channels ---- */
+
+enum { PIXELS = 8 * 9 * 5 };
+
+static double outer_sum(const float *a, const float *b, int64_t panel, const struct outer_span *s, int r, int c)
+{
+	double sum = 0;
+	for (int64_t i = 0; i < s->n[0] * s->n[1] * s->n[2]; i++) {
+		int64_t at = i / (s->n[1] * s->n[2]) * s->step[0] + i / s->n[2] % s->n[1] * s->step[1] + i % s->n[2] * s->step[2];
+		sum += (double)a[at + r] * (double)b[c / OUTER_PANEL * panel + c % OUTER_PANEL + at];
+	}
+	return sum;
+}
+
+static bool outer_products_agree(void)
+{
+	static const struct outer_span spans[] = {{{1, 1, 1}, {0, 0, OUTER_PANEL}},
+	                                          {{5, 7, 6}, {72 * OUTER_PANEL, 9 * OUTER_PANEL, OUTER_PANEL}},
+	                                          {{1, 4, 3}, {0, 18 * OUTER_PANEL, 2 * OUTER_PANEL}},
+	                                          {{3, 0, 6}, {72 * OUTER_PANEL, 9 * OUTER_PANEL, OUTER_PANEL}}};
+	static float x[2 * PIXELS * OUTER_PANEL + 20 * OUTER_PANEL];
+	bool ok = true;
+	draw(x, 2 * PIXELS * OUTER_PANEL, 1);
+	for (size_t i = 0; i < 2 * sizeof spans / sizeof *spans && ok; i++) {
+		const struct outer_span *s = &spans[i / 2];
+		const float *a = x + OUTER_ROWS, *b = x + 11 * OUTER_PANEL;
+		int columns = i % 2 ? OUTER_PANEL : OUTER_COLUMNS;
+		float fast[OUTER_ROWS * OUTER_COLUMNS] = {0}, plain[OUTER_ROWS * OUTER_COLUMNS] = {0};
+		outer(a, b, PIXELS * OUTER_PANEL, columns, s, fast);
+		outer_plain(a, b, PIXELS * OUTER_PANEL, columns, s, plain);
+		ok = same(fast, plain, sizeof fast);
+		for (int l = 0; l < OUTER_ROWS * OUTER_COLUMNS; l++) {
+			int r = l / OUTER_COLUMNS, c = l % OUTER_COLUMNS;
+			double sum = c < columns ? outer_sum(a, b, PIXELS * OUTER_PANEL, s, r, c) : 0;
+			ok = ok && fabs(sum - (double)fast[l]) <= 1e-4;
+		}
+	}
+	return ok;
+}
+
+static bool folds_agree(void)
+{
+	enum { TILE = OUTER_ROWS * OUTER_COLUMNS, TILES = 4, LD = 40 };
+	static float x[TILES * TILE];
+	const float *tile[TILES];
+	bool ok = true;
+	draw(x, TILES * TILE, 1);
+	for (int t = 0; t < TILES; t++)
+		tile[t] = x + t * TILE;
+	for (int64_t n = 0; n <= TILES; n++)
+		for (int64_t columns = 1; columns <= OUTER_COLUMNS; columns += 5) {
+			double fast[OUTER_ROWS * LD] = {0}, plain[OUTER_ROWS * LD] = {0}, first[OUTER_ROWS * LD] = {0};
+			first[0] = 77;
+			lags_fold(tile, n, 7, columns, true, first, LD);
+			lags_fold(tile, n, 7, columns, false, fast, LD);
+			lags_fold_plain(tile, n, 7, columns, false, plain, LD);
+			ok = ok && same(fast, plain, sizeof fast) && same(fast, first, sizeof fast);
+			for (int i = 0; i < OUTER_ROWS * LD; i++) {
+				double sum = 0;
+				for (int64_t t = 0; t < n && i < 7 * LD && i % LD < columns; t++)
+					sum += (double)tile[t][i / LD * OUTER_COLUMNS + i % LD];
+				ok = ok && fabs(sum - fast[i]) <= 1e-6;
+			}
+		}
+	return ok;
+}
+
 /* ---- the rest ---- */
 
 static bool every_other_number_agrees(void)
@@ -180,8 +249,9 @@ int main(void)
 		const char *name;
 		bool (*agrees)(void);
 	} twins[] = {
-		{"gram_small", small_grams_agree},          {"lags_dots", dots_agree},    {"lags_column", columns_agree},
-		{"shifts_even", every_other_number_agrees}, {"extremes", extremes_agree}, {"quant_fake", quantization_agrees},
+		{"gram_small", small_grams_agree}, {"lags_dots", dots_agree},           {"lags_column", columns_agree},
+		{"outer", outer_products_agree},   {"lags_fold", folds_agree},          {"shifts_even", every_other_number_agrees},
+		{"extremes", extremes_agree},      {"quant_fake", quantization_agrees},
 	};
 	enum { N = sizeof twins / sizeof *twins };
 	int failed = 0;

@@ -1,0 +1,22 @@
+#ifndef SEQMSE_LAGS_MANY_H
+#define SEQMSE_LAGS_MANY_H
+
+/* The Gram matrices of two-dimensional convolutions of many channels, by lags (lags.h), with outer products of pixels (outer.h): pictures are put in panels of
+ * channels once, and nothing is copied for a lag. Pixels whose partner lies outside of the picture are left out.
+ */
+
+#include "core/base/tiles.h"
+#include "core/kernels/lags.h"
+
+/* Adds a batch to sum[pairs][channels][channels], or, if it is the first one, puts it there: memory is touched by writing it, which costs a page fault less than
+ * reading its zeros first. Of pairs (p, p) only entries (c, d) with d >= c are set. One group. Sums in float are over at most
+ * LAGS_RUN pixels, those in double. */
+enum { LAGS_RUN = 4096 };
+int lags_many_add(const struct patches *p, const float *x, bool first, struct tiles *tiles, double *sum, struct err *e);
+
+/* pair[i][j] = pair[i][j] (0 if this is the first) + the sum of the tiles' entries (i, j), i < rows, j < columns; tiles are
+ * [OUTER_ROWS][OUTER_COLUMNS], pair has ld numbers a row. lags_fold_plain() is the same without SIMD. */
+void lags_fold(const float *const *tile, int64_t tiles, int64_t rows, int64_t columns, bool first, double *pair, int64_t ld);
+void lags_fold_plain(const float *const *tile, int64_t tiles, int64_t rows, int64_t columns, bool first, double *pair, int64_t ld);
+
+#endif
