@@ -47,7 +47,7 @@ struct run {
 
 /* ERR_CANCELED where the caller wants to stop. */
 int run_canceled(const struct run *x, struct err *e);
-/* part: how much of the stage is done, 0..1; stage NULL: still loading. */
+/* part: how much of the stage is done beside the layers that count as done, 0..1; stage NULL: still loading. */
 void run_progress(const struct run *x, double part, const struct plan_stage *stage, const char *current);
 const char *run_node_name(const struct run *x, const struct layer *l);
 enum symmetry run_symmetry(const struct run *x);

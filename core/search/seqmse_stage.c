@@ -30,11 +30,19 @@ struct stage {
 	const struct plan_stage *plan;
 	struct family *families;
 	size_t nfamilies;
+	int done_before; /* layers, by earlier stages */
 };
 
 static const struct layer *layer_at(const struct stage *s, size_t i)
 {
 	return &s->x->r->layers[s->plan->layers[i]];
+}
+
+/* Half of a stage is gathering, of which the part 0..1 is done, and half is its layers. */
+static void tell_progress(const struct stage *s, double gathered, const struct layer *l)
+{
+	double n = (double)s->plan->nlayers, left = n - (double)(s->x->done - s->done_before);
+	run_progress(s->x, 0.5 * gathered * left / n, s->plan, run_node_name(s->x, l));
 }
 
 static size_t result_index(const struct seqmse_result *r, int layer)
@@ -192,7 +200,7 @@ static int run_batches(struct stage *s, struct err *e)
 		for (size_t f = 0; f < s->nfamilies && !rc; f++)
 			rc = s->families[f].settled ? 0 : gather(s, &s->families[f], b, e);
 		stats->seconds_gram += run_now() - t;
-		run_progress(x, 0.5 * (double)(b + 1) / (double)batches, s->plan, run_node_name(x, layer_at(s, 0)));
+		tell_progress(s, (double)(b + 1) / (double)batches, layer_at(s, 0));
 	}
 	piece_free(pieces.quantized);
 	piece_free(pieces.twins);
@@ -351,7 +359,7 @@ static int search_family(struct stage *s, struct family *f, struct err *e)
 	s->x->r->stats.seconds_gram += run_now() - t;
 	for (size_t i = 0; i < f->n; i++) {
 		const struct layer *l = layer_at(s, f->members[i]);
-		run_progress(s->x, 0, s->plan, run_node_name(s->x, l));
+		tell_progress(s, 1, l);
 		if (run_canceled(s->x, e) || search_layer(s->x, s->plan->layers[f->members[i]], f, e))
 			return -1;
 	}
@@ -360,7 +368,7 @@ static int search_family(struct stage *s, struct family *f, struct err *e)
 
 int stage_run(struct run *x, const struct plan_stage *plan, struct err *e)
 {
-	struct stage s = {.x = x, .plan = plan};
+	struct stage s = {.x = x, .plan = plan, .done_before = x->done};
 	int rc = group_families(&s, e);
 	if (!rc)
 		rc = run_batches(&s, e);

@@ -29,7 +29,17 @@ struct broken {
 	int stop_after; /* layers; -1: never */
 	int searched;
 	struct buf lines; /* frames of what was finished */
+	double fraction;  /* that was told last */
 };
+
+/* What is done stays done, resumed or not. */
+static void on_progress(void *ctx, const char *phase, int done, int total, double fraction, const char *current)
+{
+	struct broken *b = ctx;
+	if (!(fraction >= b->fraction && fraction <= 1 && done <= total))
+		fail_msg("%s %s: %d of %d, %g after %g", phase, current, done, total, fraction, b->fraction);
+	b->fraction = fraction;
+}
 
 static void on_layer(void *ctx, const struct seqmse_layer_result *l)
 {
@@ -62,7 +72,8 @@ static struct seqmse_result *search(const struct onnx_model *m, struct broken *b
 	params_init(&p);
 	p.num_batches = 4;
 	p.overrides = overrides ? strdup(overrides) : NULL;
-	const struct seqmse_hooks hooks = {.ctx = b, .layer = on_layer, .canceled = on_canceled, .known = on_known};
+	const struct seqmse_hooks hooks = {
+		.ctx = b, .progress = on_progress, .layer = on_layer, .canceled = on_canceled, .known = on_known};
 	struct arrays *z = arrays_open(calib_path, &e);
 	assert_non_null(z);
 	struct seqmse_result *r = seqmse_run(m, z, NULL, &p, &hooks, &e);
