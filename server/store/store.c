@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,21 @@ static int open_inner(struct store *s, const char *name, int *fd, struct err *e)
 	return *fd < 0 ? err_errno(e, errno, "opening the folder %s", name) : 0;
 }
 
+/* A child of a daemon that was killed holds the lock until it has become a program, which takes a moment on a busy machine. */
+static int lock_folder(const struct store *s, const char *path, struct err *e)
+{
+	enum { TRIES = 100, PAUSE_MS = 50 };
+	int rc = flock(s->lock_file, LOCK_EX | LOCK_NB);
+	for (int i = 1; rc < 0 && errno == EWOULDBLOCK && i < TRIES; i++) {
+		(void)poll(NULL, 0, PAUSE_MS);
+		rc = flock(s->lock_file, LOCK_EX | LOCK_NB);
+	}
+	if (rc == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? err_set(e, ERR_BAD_STATE, "another seqmsed uses %s", path)
+	                            : err_errno(e, errno, "locking %s", path);
+}
+
 static int open_folder(struct store *s, const char *path, struct err *e)
 {
 	if (make_folders(path, e) < 0)
@@ -74,9 +90,8 @@ static int open_folder(struct store *s, const char *path, struct err *e)
 	s->lock_file = openat(s->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (s->lock_file < 0)
 		return err_errno(e, errno, "opening %s/lock", path);
-	if (flock(s->lock_file, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? err_set(e, ERR_BAD_STATE, "another seqmsed uses %s", path)
-		                            : err_errno(e, errno, "locking %s", path);
+	if (lock_folder(s, path, e))
+		return -1;
 	if (open_inner(s, "uploads", &s->uploads, e) < 0)
 		return -1;
 	return open_inner(s, "empty", &s->empty, e);

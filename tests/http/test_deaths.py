@@ -1,5 +1,6 @@
 """Deaths of the daemon and of its engines, orderly ends, cancels: acknowledged work is neither lost nor done wrong."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import random
@@ -272,6 +273,18 @@ def test_second_daemon_is_refused(daemon):
     with pytest.raises(AssertionError, match="another seqmsed"):
         second.start()
     daemon.log.write_text("")  # the second one's word is no log line
+    assert daemon.json("/livez")["status"] == "ok"
+
+
+def test_a_folder_that_is_let_go_of_soon(daemon):
+    """A child that a killed daemon has just begun to start still holds it."""
+    daemon.stop()
+    with open(daemon.state / "lock", "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        later = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
+        later.start()
+        daemon.start()
+        later.join()
     assert daemon.json("/livez")["status"] == "ok"
 
 
