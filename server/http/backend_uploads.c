@@ -46,7 +46,7 @@ static int begin(void *ctx, const struct api_caller *who, const char *id, int64_
 	else if (fd >= 0)
 		*out = upload_append(fd, there, u.size - there, e);
 	if (fd >= 0 && !*out)
-		(void)close(fd);
+		store_upload_unlock(fd);
 	api_upload_fini(&u);
 	return fd >= 0 && *out ? 0 : -1;
 }
@@ -114,7 +114,7 @@ static int get(void *ctx, const struct api_caller *who, const char *id, struct a
 	if (fd >= 0 && rc == 0)
 		rc = finish_left(b, who, id, out, e);
 	if (fd >= 0)
-		(void)close(fd);
+		store_upload_unlock(fd);
 	if (rc < 0)
 		api_upload_fini(out);
 	return rc;
@@ -138,7 +138,7 @@ static int take_first(struct backend *b, const struct api_caller *who, struct ap
 	if (from >= 0)
 		(void)close(from);
 	if (to >= 0)
-		(void)close(to);
+		store_upload_unlock(to);
 	return rc;
 }
 

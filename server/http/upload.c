@@ -2,6 +2,7 @@
 
 #include "core/base/io.h"
 #include "core/base/sha256.h"
+#include "server/store/store_upload.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -198,6 +199,6 @@ void upload_free(struct upload *u)
 		(void)!ftruncate(u->fd, (off_t)u->at);
 	sha256_free(u->check);
 	if (u->fd >= 0)
-		(void)close(u->fd);
+		store_upload_unlock(u->fd);
 	free(u);
 }

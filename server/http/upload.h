@@ -21,7 +21,7 @@ bool upload_too_large(const struct upload *u);
 /* The body is whole. */
 int upload_end(struct upload *u, struct err *e);
 struct part *upload_part(struct upload *u);
-/* A body that goes behind what the file has, at most limit bytes of it. The descriptor becomes the upload's. What was received stays in the file,
+/* A body that goes behind what the file has, at most limit bytes of it. The descriptor, with its lock, becomes the upload's. What was received stays in the file,
  * also when the rest never comes; of a body that is too long nothing stays. */
 struct upload *upload_append(int fd, int64_t at, int64_t limit, struct err *e);
 int upload_fd(const struct upload *u);

@@ -46,6 +46,12 @@ int store_upload_lock(struct store *s, const char *id, struct err *e)
 	                          : err_errno(e, why, "locking the upload");
 }
 
+void store_upload_unlock(int fd)
+{
+	(void)flock(fd, LOCK_UN);
+	(void)close(fd);
+}
+
 struct part *store_upload_part(struct store *s, const char *id, struct err *e)
 {
 	return part_link(store_blobs(s), store_uploads_folder(s), id, e);

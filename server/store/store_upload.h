@@ -16,6 +16,8 @@ int store_upload_add(struct store *s, struct api_upload *u, struct api_once *onc
 int store_upload_get(struct store *s, const struct api_caller *who, const char *id, struct api_upload *out, struct err *e);
 /* Opens the file for its only writer. ERR_LOCKED: there is one already. The descriptor is the caller's. */
 int store_upload_lock(struct store *s, const char *id, struct err *e);
+/* Closes it. The lock is let go first: a child that is just being started may have the descriptor for a moment longer. */
+void store_upload_unlock(int fd);
 /* Puts everything that was written on the disk, and says so in the row. A failure ends the upload: a second try could succeed without the bytes
  * that the kernel has dropped. */
 int store_upload_sync(struct store *s, const char *id, int fd, int64_t *offset, struct err *e);

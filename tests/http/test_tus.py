@@ -7,11 +7,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from daemon import CALIB, MODEL, PATIENCE, TOP, until
+from daemon import CALIB, MODEL, PATIENCE, TOP, in_threads, until
 
 TOOLS = TOP / "build/deps/api"
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -115,6 +116,24 @@ def test_wrong_creations(standing, headers, status):
     with standing.keeps_nothing():
         r = standing.request("POST", "/v1/uploads", headers=headers)
         assert r.status == status and r.headers["Tus-Resumable"] == "1.0.0", r
+
+
+def test_pieces_in_quick_succession(daemon):
+    """While others make the daemon start children: what was answered is let go of."""
+    body, done = MODEL.read_bytes()[:20000], threading.Event()
+
+    def one(i):
+        while i and not done.is_set():
+            assert daemon.request("PUT", "/v1/models", b"none").status == 422
+        if i == 0:
+            try:
+                url = create(daemon, len(body) + 1, kind="models")
+                for at in range(0, len(body), 100):
+                    r = patch(daemon, url, at, body[at:at + 100])
+                    assert r.status == 204, r
+            finally:
+                done.set()
+    in_threads(4, one)
 
 
 @pytest.mark.parametrize("how", ["HEAD", "GET", "the creation again"])
