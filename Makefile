@@ -215,11 +215,12 @@ coverage:
 	gcovr -r . --add-tracefile build/coverage/coverage.json --txt --branches >build/coverage/branches.txt
 	gcovr -r . --add-tracefile build/coverage/coverage.json --print-summary --fail-under-line 90 --fail-under-branch 80 -o /dev/null
 
-## soak: the long forms of the tests that draw by chance or take their time; tests/README.md says how long each is (hours)
+## soak: the long forms of the tests that draw by chance or take their time, as tests/README.md lists them (hours); SOAK='faults soak' runs some of the files
 soak: all
 	SEQMSED=$(abspath $(BUILD))/seqmsed SEQMSED_BUILD=$(abspath $(BUILD)) SEQMSED_FAULTS=2000 SEQMSED_KILLS=0 SEQMSED_MUTANTS=10000 SEQMSED_OPERATIONS=5000 \
-		SEQMSED_CLIENTS=16 SEQMSED_CONNECTIONS=10000 SEQMSED_SLOW_CLIENTS=1000 SEQMSED_EXAMPLES=200 $(PYTHON) -m pytest -q -p no:cacheprovider -rP \
-		$(addprefix tests/http/test_,$(addsuffix .py,$(or $(SOAK),errors short_io mutants faults backup histories slow openapi)))
+		SEQMSED_CLIENTS=16 SEQMSED_CONNECTIONS=10000 SEQMSED_SLOW_CLIENTS=1000 SEQMSED_EXAMPLES=200 \
+		SEQMSED_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -rP \
+		$(addprefix tests/http/test_,$(addsuffix .py,$(or $(SOAK),errors short_io mutants faults backup histories slow openapi soak)))
 
 ## fuzz-run: each fuzz target for $SEQMSED_FUZZ_SECONDS (default 60) over its corpus; what it finds is in build/fuzz/found
 fuzz-run: fuzz
