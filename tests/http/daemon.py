@@ -313,6 +313,21 @@ class Daemon:
         return live
 
 
+def patient(daemon):
+    """Makes all requests to it those of a client who asks again where the disk is so slow that others' changes take seconds (503 busy), of which
+    the daemon also complains in its log."""
+    request = daemon.request
+
+    def ask(method, *args, **kwargs):
+        while True:
+            r = request(method, *args, **kwargs)
+            if r.status != 503 or method == "HEAD" or r.code != "busy":
+                return r
+            time.sleep(min(1, int(r.headers["Retry-After"])))
+    daemon.request, daemon.may_log_errors = ask, True
+    return daemon
+
+
 def is_alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
