@@ -264,7 +264,7 @@ def last_look(world):
 @pytest.mark.seconds(300 if OPERATIONS <= 1200 else 36000)
 def test_one_order_explains_what_clients_heard(start, reference, tmp_path):
     print(f"SEQMSED_SEED={SEED}")
-    world, over = World(patient(start("--workers", "2"))), threading.Event()
+    world, over = World(patient(start("--workers", "2", "--inspect-seconds", "600"))), threading.Event()
     world.expected = lambda model, calibration, n: reference(PAIRS[model][0], PAIRS[calibration][1], num_candidates=n) if model == calibration else None
     for i, _ in enumerate(PAIRS):
         for n in (3, 5):

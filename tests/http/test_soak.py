@@ -82,7 +82,7 @@ class Held:
 
 @pytest.mark.seconds(SECONDS + 240)
 def test_rounds_leave_nothing_behind(start):
-    daemon = patient(start("--workers", "2"))
+    daemon = patient(start("--workers", "2", "--inspect-seconds", "600"))
     assert daemon.get("/readyz").status == 200
     Held(daemon)
     rounds, begun = [], time.monotonic()
