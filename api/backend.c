@@ -34,6 +34,14 @@ void api_calibration_fini(struct api_calibration *c)
 	memset(c, 0, sizeof *c);
 }
 
+void api_encodings_fini(struct api_encodings *x)
+{
+	free(x->name);
+	free(x->labels);
+	free(x->owner);
+	memset(x, 0, sizeof *x);
+}
+
 void api_job_fini(struct api_job *j)
 {
 	for (size_t i = 0; i < j->nwarnings; i++) {
@@ -117,6 +125,7 @@ void api_preview_fini(struct api_preview *p)
 
 LIST_FREE(api_models_free, struct api_model, api_model_fini)
 LIST_FREE(api_calibrations_free, struct api_calibration, api_calibration_fini)
+LIST_FREE(api_encodings_free, struct api_encodings, api_encodings_fini)
 LIST_FREE(api_jobs_free, struct api_job, api_job_fini)
 LIST_FREE(api_layers_free, struct api_layer, api_layer_fini)
 LIST_FREE(api_events_free, struct api_event, api_event_fini)

@@ -58,6 +58,17 @@ struct api_calibration {
 	int64_t created_at;
 };
 
+/* An uploaded encodings file, which jobs start from. */
+struct api_encodings {
+	char id[API_ID + 1];
+	char *name, *labels, *owner; /* labels: a JSON object */
+	char visibility[8];
+	char sha256[API_SHA256 + 1];
+	int64_t size;
+	int64_t parameters, activations; /* entries of each kind */
+	int64_t created_at;
+};
+
 /* An upload that may come in pieces (tus). */
 struct api_upload {
 	char id[API_ID + 1], kind[16]; /* "models" or "calibrations" */
@@ -249,6 +260,16 @@ struct api_backend {
 	                          struct api_calibration *out, struct err *e);
 	int (*calibration_delete)(void *ctx, const struct api_caller *who, const char *id, struct err *e);
 
+	int (*encodings_add)(void *ctx, const struct api_caller *who, struct upload *u, const struct api_change *first,
+	                     struct api_once *once, struct api_encodings *out, bool *existing, struct err *e);
+	int (*encodings_get)(void *ctx, const struct api_caller *who, const char *id, struct api_encodings *out, struct err *e);
+	int (*encodings_list)(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_encodings **out,
+	                      size_t *n, struct err *e);
+	int (*encodings_open)(void *ctx, const struct api_caller *who, const char *id, struct api_blob *out, struct err *e);
+	int (*encodings_change)(void *ctx, const struct api_caller *who, const char *id, const struct api_change *c,
+	                        struct api_encodings *out, struct err *e);
+	int (*encodings_delete)(void *ctx, const struct api_caller *who, const char *id, struct err *e);
+
 	/* Begins an upload: *u gets its id and when it expires. first is what came with it, or NULL; the whole file makes the object. What once's
 	 * request began is told as it is now. */
 	int (*upload_add)(void *ctx, const struct api_caller *who, struct api_upload *u, struct upload *first,
@@ -310,6 +331,7 @@ bool api_is_plain_path(const char *name);
 void api_model_fini(struct api_model *m);
 void api_upload_fini(struct api_upload *u);
 void api_calibration_fini(struct api_calibration *c);
+void api_encodings_fini(struct api_encodings *x);
 void api_job_fini(struct api_job *j);
 void api_layer_fini(struct api_layer *l);
 void api_event_fini(struct api_event *v);
@@ -321,6 +343,7 @@ void api_preview_fini(struct api_preview *p);
 /* Frees an array of n values and what they hold. */
 void api_models_free(struct api_model *m, size_t n);
 void api_calibrations_free(struct api_calibration *c, size_t n);
+void api_encodings_free(struct api_encodings *x, size_t n);
 void api_jobs_free(struct api_job *j, size_t n);
 void api_layers_free(struct api_layer *l, size_t n);
 void api_events_free(struct api_event *v, size_t n);

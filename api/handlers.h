@@ -27,6 +27,14 @@ HANDLER(calibrations_get);
 HANDLER(calibrations_change);
 HANDLER(calibrations_delete);
 HANDLER(calibrations_content);
+/* encodings.c */
+HANDLER(encodings_files_check);
+HANDLER(encodings_files_add);
+HANDLER(encodings_files_list);
+HANDLER(encodings_files_get);
+HANDLER(encodings_files_change);
+HANDLER(encodings_files_delete);
+HANDLER(encodings_files_content);
 /* uploads.c */
 HANDLER(uploads_options);
 HANDLER(uploads_add_check);

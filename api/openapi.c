@@ -40,6 +40,13 @@ static const struct doc {
 	DOC(calibrations_change, "Change a calibration set's name, labels or visibility", "Change", "200 Calibration"),
 	DOC(calibrations_delete, "Delete a calibration set that no live job needs", NULL, "204 -"),
 	DOC(calibrations_content, "Download the calibration file", NULL, "200 file 206 file 304 -"),
+	DOC(encodings_files_add, "Upload an encodings file, for jobs to start from: their setting load_encodings takes its id", "file",
+            "201 EncodingsFile 200 EncodingsFile"),
+	DOC(encodings_files_list, "List encodings files, newest first", NULL, "200 EncodingsFileList"),
+	DOC(encodings_files_get, "Get what is known of an encodings file", NULL, "200 EncodingsFile 304 -"),
+	DOC(encodings_files_change, "Change an encodings file's name, labels or visibility", "Change", "200 EncodingsFile"),
+	DOC(encodings_files_delete, "Delete an encodings file that no live job starts from", NULL, "204 -"),
+	DOC(encodings_files_content, "Download the encodings file", NULL, "200 file 206 file 304 -"),
 	DOC(uploads_options, "What of tus is spoken here", NULL, "204 -"),
 	DOC(uploads_add,
             "Begin an upload that may come in pieces (tus 1.0.0: Upload-Length, Upload-Metadata with kind, name, model, "
@@ -120,7 +127,7 @@ static void path_of(const struct route *t, struct buf *path, char names[HTTP_MAX
 /* Schemas of the query's parameters, by name; the after of events and logs is a number. */
 static const char *const query_schemas[][2] = {
 	{"limit", "{\"type\": \"integer\", \"minimum\": 1, \"maximum\": 1000, \"default\": 100}"},
-	{"after", "{\"type\": \"string\", \"pattern\": \"^(mdl|cal|job)_[0-9a-f]{32}$\"}"},
+	{"after", "{\"type\": \"string\", \"pattern\": \"^(mdl|cal|enc|job)_[0-9a-f]{32}$\"}"},
 	{"wait", "{\"type\": \"integer\", \"minimum\": 0, \"maximum\": 86400, \"default\": 0}"},
 	{"dry_run", "{\"type\": \"string\", \"enum\": [\"true\", \"false\"]}"},
 	{"status", "{\"$ref\": \"#/components/schemas/Status\"}"},

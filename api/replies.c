@@ -55,10 +55,10 @@ bool reply_integer(const struct http_request *q, struct http_response *r, const 
 	return false;
 }
 
-/* "mdl_", "cal_" or "job_", and 32 hexadecimal digits. */
+/* "mdl_", "cal_", "enc_" or "job_", and 32 hexadecimal digits. */
 static bool is_id(const char *text)
 {
-	bool prefix = strncmp(text, "mdl_", 4) == 0 || strncmp(text, "cal_", 4) == 0 || strncmp(text, "job_", 4) == 0;
+	bool prefix = strncmp(text, "mdl_", 4) == 0 || strncmp(text, "cal_", 4) == 0 || strncmp(text, "enc_", 4) == 0 || strncmp(text, "job_", 4) == 0;
 	return prefix && strlen(text) == API_ID && strspn(text + 4, "0123456789abcdef") == API_ID - 4;
 }
 

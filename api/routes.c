@@ -37,6 +37,14 @@ const struct route routes[] = {
 	{DELETE, "/v1/calibrations/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, calibrations_delete},
 	{GET, "/v1/calibrations/{}/content", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, calibrations_content},
 
+	{POST | PUT, "/v1/encodings", "name visibility", BODY_ENCODINGS, WAITS | ONCE, SCOPE_SUBMIT, encodings_files_check,
+         encodings_files_add},
+	{GET, "/v1/encodings", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, encodings_files_list},
+	{GET, "/v1/encodings/{}", "", BODY_NONE, 0, SCOPE_READ, NULL, encodings_files_get},
+	{PATCH, "/v1/encodings/{}", "", BODY_JSON, WAITS, SCOPE_SUBMIT, NULL, encodings_files_change},
+	{DELETE, "/v1/encodings/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, encodings_files_delete},
+	{GET, "/v1/encodings/{}/content", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, encodings_files_content},
+
 	{OPTIONS, "/v1/uploads", "", BODY_NONE, 0, SCOPE_PUBLIC, NULL, uploads_options},
 	{POST, "/v1/uploads", "", BODY_PIECE, WAITS | ONCE, SCOPE_SUBMIT, uploads_add_check, uploads_add},
 	{GET, "/v1/uploads/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, uploads_get},

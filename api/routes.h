@@ -17,6 +17,7 @@ enum route_body {
 	BODY_OPTIONAL,    /* likewise, or empty */
 	BODY_MODEL,       /* a file, streamed to the disk; limited as models are */
 	BODY_CALIBRATION, /* likewise */
+	BODY_ENCODINGS,   /* likewise */
 	BODY_PIECE,       /* a piece of a file, appended to what is there, which the check opens; or the first one, or none */
 };
 

@@ -41,6 +41,7 @@ static const struct setting {
 	{"max_model_bytes", BYTES, true, AT(max_model_bytes), NULL, 4 * GiB, 1, INT64_MAX, "of an uploaded model or external file"},
 	{"max_calibration_bytes", BYTES, true, AT(max_calibration_bytes), NULL, 16 * GiB, 1, INT64_MAX,
          "of an uploaded calibration set"},
+	{"max_encodings_bytes", BYTES, true, AT(max_encodings_bytes), NULL, 64 * MiB, 1, INT64_MAX, "of an uploaded encodings file"},
 	{"max_json_bytes", BYTES, true, AT(max_json_bytes), NULL, 64 * KiB, 1 * KiB, 16 * MiB, "of a JSON body"},
 	{"max_url_bytes", BYTES, true, AT(max_url_bytes), NULL, 8 * KiB, 256, 16 * KiB, "of a request's target"},
 	{"max_header_bytes", BYTES, true, AT(max_header_bytes), NULL, 16 * KiB, 1 * KiB, 32 * KiB, "of all request headers"},
@@ -59,7 +60,7 @@ static const struct setting {
 	{"max_queued_jobs", NUMBER, true, AT(max_queued_jobs), NULL, 10000, 1, 10000000, "jobs that wait"},
 	{"max_queued_jobs_per_owner", NUMBER, true, AT(max_queued_jobs_per_owner), NULL, 10000, 1, 10000000, "of them one owner's"},
 	{"max_bytes_per_owner", BYTES, true, AT(max_bytes_per_owner), NULL, (int64_t)1 << 40, 1, INT64_MAX,
-         "of one owner's models and calibration sets"},
+         "of one owner's models, calibration sets and encodings"},
 	{"upload_seconds", NUMBER, true, AT(upload_seconds), NULL, 86400, 1, 31536000, "an upload in pieces may take"},
 	{"requests_per_minute", NUMBER, true, AT(requests_per_minute), NULL, 6000, 1, 10000000,
          "of one owner, where there are keys"},
@@ -71,7 +72,7 @@ static const struct setting {
 	{"keep_job_days", NUMBER, true, AT(keep_job_days), NULL, 0, 0, 36500,
          "after which ended jobs and their results are forgotten; 0: never"},
 	{"keep_upload_days", NUMBER, true, AT(keep_upload_days), NULL, 0, 0, 36500,
-         "after which models and calibrations that no job uses are forgotten; 0: never"},
+         "after which models, calibrations and encodings that no job uses are forgotten; 0: never"},
 	{"min_free_bytes", BYTES, true, AT(min_free_bytes), NULL, 128 * MiB, 0, INT64_MAX, "disk space that uploads leave free"},
 };
 enum { NSETTINGS = sizeof settings / sizeof *settings };

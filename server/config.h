@@ -14,7 +14,7 @@
 struct config {
 	char *listen, *state_dir, *log_level, *allowed_hosts;
 	int64_t workers, threads_per_job, http_threads, request_threads;
-	int64_t max_model_bytes, max_calibration_bytes, max_json_bytes, max_url_bytes, max_header_bytes, max_header_fields;
+	int64_t max_model_bytes, max_calibration_bytes, max_encodings_bytes, max_json_bytes, max_url_bytes, max_header_bytes, max_header_fields;
 	int64_t max_connections, idle_seconds, inspect_seconds, max_wait_seconds, max_queued_jobs, max_queued_jobs_per_owner;
 	int64_t max_bytes_per_owner, requests_per_minute, allow_plain_http, min_free_bytes;
 	int64_t max_job_seconds, max_job_memory_bytes, max_job_spill_bytes, keep_job_days, keep_upload_days;

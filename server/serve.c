@@ -65,9 +65,9 @@ static void expire(void *arg)
 	struct err e = ERR_INIT;
 	if (store_expire(d->store, d->config.keep_job_days, d->config.keep_upload_days, &gone, &e) < 0)
 		log_line(LOG_WARN, "old objects were not all forgotten", "why", LOG_STR, e.msg);
-	if (gone.jobs + gone.models + gone.calibrations > 0)
+	if (gone.jobs + gone.models + gone.calibrations + gone.encodings > 0)
 		log_line(LOG_INFO, "old objects forgotten", "jobs", LOG_INT, gone.jobs, "models", LOG_INT, gone.models,
-		         "calibrations", LOG_INT, gone.calibrations);
+		         "calibrations", LOG_INT, gone.calibrations, "encodings", LOG_INT, gone.encodings);
 	atomic_store(&d->expiring, false);
 }
 

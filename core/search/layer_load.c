@@ -19,10 +19,11 @@ int layer_load_check(const struct json *v, struct err *e)
 {
 	struct encodings x = {0};
 	const char *id = json_text(v);
-	if (id && strncmp(id, "job_", 4) == 0)
+	if (id && (strncmp(id, "job_", 4) == 0 || strncmp(id, "enc_", 4) == 0))
 		return 0;
 	if (!json_is_object(v))
-		return err_set(e, ERR_BAD_PARAM, "expected the content of an encodings file, or the id of a job of the daemon");
+		return err_set(e, ERR_BAD_PARAM,
+		               "expected the content of an encodings file, or the daemon's id of one, or of a job that found them");
 	int rc = read_tree(v, &x, e);
 	encodings_fini(&x);
 	return rc;
@@ -32,7 +33,7 @@ int layer_load_read(const struct params *p, struct encodings *x, struct err *e)
 {
 	*x = (struct encodings){0};
 	if (p->load_encodings && p->load_encodings[0] == '"')
-		return err_set(e, ERR_BAD_PARAM, "only the daemon knows the job %.44s", p->load_encodings);
+		return err_set(e, ERR_BAD_PARAM, "only the daemon knows %.44s", p->load_encodings);
 	return p->load_encodings ? encodings_read(p->load_encodings, strlen(p->load_encodings), x, e) : 0;
 }
 

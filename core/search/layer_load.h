@@ -8,7 +8,7 @@
 
 struct json;
 
-/* What the setting `load_encodings` has to be: the content of an encodings file, or the id of a daemon's job, which the daemon replaces by the content before
+/* What the setting `load_encodings` has to be: the content of an encodings file, or a daemon's id of one, or of a job, which the daemon replaces by the content before
  * the engine sees it. For the table in params.c. */
 int layer_load_check(const struct json *v, struct err *e);
 

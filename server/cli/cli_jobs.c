@@ -116,9 +116,29 @@ static int upload(struct client *c, const struct jobs_args *a, const char *kind,
 	return rc ? err_wrap(e, "%s", file) : 0;
 }
 
+/* An encodings file goes by itself, for it may be larger than a request; id gets the setting's new value, a JSON text, or "" where there is none. */
+static int upload_loaded(struct client *c, const struct jobs_args *a, char id[64], struct err *e)
+{
+	const char *text = a->params.load_encodings;
+	id[0] = '\0';
+	if (!text || text[0] == '"')
+		return 0;
+	struct json *v = client_post(c, "/v1/encodings", text, e);
+	const char *made = json_text(json_get(v, "id"));
+	(void)snprintf(id, 64, "\"%s\"", made ? made : "");
+	json_free(v);
+	return v ? 0 : -1;
+}
+
 static int send_job(struct client *c, const struct jobs_args *a, const char *model, const char *calibration, char out[64],
                     struct err *e)
 {
+	struct params p = a->params; /* borrows */
+	char loaded[64];
+	if (upload_loaded(c, a, loaded, e))
+		return -1;
+	if (loaded[0])
+		p.load_encodings = loaded;
 	struct buf body = BUF_INIT;
 	struct json_out w;
 	json_out_init(&w, &body, 0);
@@ -127,7 +147,7 @@ static int send_job(struct client *c, const struct jobs_args *a, const char *mod
 	json_out_string(&w, "calibration", calibration);
 	if (a->name)
 		json_out_string(&w, "name", a->name);
-	params_to_json(&a->params, &w, "params");
+	params_to_json(&p, &w, "params");
 	json_out_end_object(&w);
 	struct json *v = buf_failed(&body) ? NULL : client_post(c, "/v1/jobs", body.data, e);
 	const char *id = json_text(json_get(v, "id"));

@@ -110,7 +110,7 @@ const struct cli_option cli_options[] = {
 	{" key ", "expires", 0, "TIME", "a number and d, h or m: 90d"},
 	{" key migrate backup gc ", "state-dir", 0, "DIR", "the daemon's, as for serve"},
 	{" gc ", "keep-job-days", 0, "N", "after which ended jobs and their results are forgotten"},
-	{" gc ", "keep-upload-days", 0, "N", "after which models and calibrations that no job uses are forgotten"},
+	{" gc ", "keep-upload-days", 0, "N", "after which models, calibrations and encodings that no job uses are forgotten"},
 };
 const size_t cli_options_len = sizeof cli_options / sizeof *cli_options;
 

@@ -21,8 +21,8 @@ static int collect(const struct config *c, struct err *e)
 		rc = store_compact(s, e);
 	store_close(s);
 	if (rc == 0)
-		(void)printf("%lld jobs, %lld models, %lld calibrations, %d files removed\n", (long long)gone.jobs,
-		             (long long)gone.models, (long long)gone.calibrations, removed);
+		(void)printf("%lld jobs, %lld models, %lld calibrations, %lld encodings, %d files removed\n", (long long)gone.jobs,
+		             (long long)gone.models, (long long)gone.calibrations, (long long)gone.encodings, removed);
 	return rc;
 }
 

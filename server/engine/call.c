@@ -53,6 +53,11 @@ int call_evaluation(struct call *c, int fd, struct err *e)
 	return add(c, "evaluation", fd, e);
 }
 
+int call_loaded(struct call *c, int fd, struct err *e)
+{
+	return add(c, "loaded", fd, e);
+}
+
 int call_files(struct call *c, const struct blobs *b, const struct api_model *m, const char *extra_name, int extra, struct err *e)
 {
 	int rc = 0;

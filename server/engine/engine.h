@@ -3,13 +3,14 @@
 
 /* Inside the engine child: the request, and the two kinds of work. The request is JSON on fd 0:
  *
- *     {"mode": "version" | "model" | "calibration" | "estimate" | "search", "parent": PID, "model": FD, "calibration": FD, "evaluation": FD,
- *      "files": [{"name": "weights.data", "fd": FD}], "params": {…}, "fingerprint", "known": FD, "spill": FD,
+ *     {"mode": "version" | "model" | "calibration" | "encodings" | "estimate" | "search", "parent": PID, "model": FD, "calibration": FD, "evaluation": FD,
+ *      "loaded": FD, "files": [{"name": "weights.data", "fd": FD}], "params": {…}, "fingerprint", "known": FD, "spill": FD,
  *      "rates": [{…} …],
  *      "limits": {"memory_bytes", "cpu_seconds", "file_bytes"}}
  *
  * "version" tells of the runtime. "model" inspects a model, with its external data when files are given. "calibration" lists
- * a set's arrays (that of evaluation, where there is no calibration) and, when there is a model, whether it feeds it. "estimate" says what the job would take, and
+ * a set's arrays (that of evaluation, where there is no calibration) and, when there is a model, whether it feeds it. "encodings" reads
+ * the encodings file that is loaded; an estimate or a search gets it as the setting load_encodings. "estimate" says what the job would take, and
  * what was measured for it where the rates had no set for this machine and threads (core/search/rates.h). "search" does the job; known holds what earlier
  * attempts found (server/engine/resume.h), spill is an empty file. Before it looks at any file, the child closes itself in
  * (server/engine/sandbox.h). Answers are frames on fd 3.
@@ -28,8 +29,8 @@ struct engine_request {
 	struct json *root; /* owns the texts */
 	const char *mode;
 	int parent;
-	int model, calibration, evaluation, known, spill; /* -1 where there is none */
-	int last;                                         /* the largest of all descriptors */
+	int model, calibration, evaluation, loaded, known, spill; /* -1 where there is none */
+	int last;                                                 /* the largest of all descriptors */
 	int64_t memory_bytes, cpu_seconds, file_bytes;    /* limits */
 	char machine[MACHINE_ID];                         /* of a search or an estimate; "" where nobody knows it */
 	struct rates rates;                               /* of an estimate */
@@ -44,6 +45,7 @@ struct engine_request {
 int engine_version(struct err *e);
 int engine_inspect_model(const struct engine_request *q, struct err *e);
 int engine_inspect_calibration(const struct engine_request *q, struct err *e);
+int engine_inspect_encodings(const struct engine_request *q, struct err *e);
 int engine_estimate(const struct engine_request *q, struct err *e);
 int engine_search(const struct engine_request *q, struct err *e);
 

@@ -61,6 +61,23 @@ static void read_limits(struct engine_request *q, const struct json *limits)
 	q->file_bytes = json_int(json_get(limits, "file_bytes"));
 }
 
+/* The bytes; nobody looks at them yet. */
+static int read_loaded(struct engine_request *q, struct err *e)
+{
+	struct buf text = BUF_INIT;
+	if (q->loaded < 0)
+		return 0;
+	buf_str(&text, "");
+	if (io_read_rest(q->loaded, &text) < 0 || buf_failed(&text)) {
+		int rc = buf_failed(&text) ? err_nomem(e, "encodings") : err_errno(e, errno, "reading encodings");
+		buf_fini(&text);
+		return rc;
+	}
+	free(q->params.load_encodings);
+	q->params.load_encodings = text.data;
+	return 0;
+}
+
 static int read_request(struct engine_request *q, struct err *e)
 {
 	struct buf text = BUF_INIT;
@@ -76,6 +93,7 @@ static int read_request(struct engine_request *q, struct err *e)
 	q->model = fd_of(q, json_get(q->root, "model"));
 	q->calibration = fd_of(q, json_get(q->root, "calibration"));
 	q->evaluation = fd_of(q, json_get(q->root, "evaluation"));
+	q->loaded = fd_of(q, json_get(q->root, "loaded"));
 	q->known = fd_of(q, json_get(q->root, "known"));
 	q->spill = fd_of(q, json_get(q->root, "spill"));
 	q->fingerprint = json_text(json_get(q->root, "fingerprint"));
@@ -83,7 +101,7 @@ static int read_request(struct engine_request *q, struct err *e)
 	params = json_get(q->root, "params");
 	if (read_files(q, json_get(q->root, "files"), e) < 0 || (params && params_from_json(&q->params, params, e) < 0))
 		goto out;
-	rc = q->mode ? 0 : err_set(e, ERR_USAGE, "the request has no mode");
+	rc = q->mode ? read_loaded(q, e) : err_set(e, ERR_USAGE, "the request has no mode");
 out:
 	buf_fini(&text);
 	return rc;
@@ -144,6 +162,8 @@ static int work(const struct engine_request *q, struct err *e)
 		return engine_inspect_model(q, e);
 	if (strcmp(q->mode, "calibration") == 0)
 		return engine_inspect_calibration(q, e);
+	if (strcmp(q->mode, "encodings") == 0)
+		return engine_inspect_encodings(q, e);
 	if (strcmp(q->mode, "estimate") == 0)
 		return engine_estimate(q, e);
 	if (strcmp(q->mode, "search") == 0)

@@ -1,6 +1,7 @@
 #include "server/engine/engine.h"
 
 #include "core/run/ort.h"
+#include "core/search/layer_load.h"
 #include "core/workflow/inspect.h"
 #include "core/workflow/model_data.h"
 #include "server/engine/frame.h"
@@ -39,6 +40,24 @@ int engine_inspect_model(const struct engine_request *q, struct err *e)
 		rc = send_answer(&b, e);
 	buf_fini(&b);
 	onnx_model_free(m);
+	return rc;
+}
+
+int engine_inspect_encodings(const struct engine_request *q, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct json_out w;
+	struct encodings x;
+	if (layer_load_read(&q->params, &x, e) < 0)
+		return -1;
+	json_out_init(&w, &b, 0);
+	json_out_object(&w, NULL);
+	json_out_integer(&w, "parameters", (int64_t)x.nparams);
+	json_out_integer(&w, "activations", (int64_t)x.nactivations);
+	json_out_end_object(&w);
+	encodings_fini(&x);
+	int rc = send_answer(&b, e);
+	buf_fini(&b);
 	return rc;
 }
 

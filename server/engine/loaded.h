@@ -1,14 +1,15 @@
 #ifndef SEQMSED_LOADED_H
 #define SEQMSED_LOADED_H
 
-/* Encodings that a job starts from and that another job found: its setting `load_encodings` is that job's id. */
+/* Encodings that a job starts from and that are not in its settings: its setting `load_encodings` is the id of an uploaded file, or of the job
+ * that found them. */
 
 #include "api/backend.h"
 #include "core/workflow/params.h"
 
 struct store;
 
-/* The file's text, to be freed; NULL where the setting names no job. ERR_BAD_PARAM where who sees no such job, or it has no encodings. */
-int loaded_read(struct store *s, const struct api_caller *who, const struct params *p, char **text, struct err *e);
+/* Opens the file; *fd is -1 where the setting names none. ERR_BAD_PARAM where who sees no such file or job, or the job has no encodings. */
+int loaded_open(struct store *s, const struct api_caller *who, const struct params *p, int *fd, struct err *e);
 
 #endif

@@ -300,7 +300,7 @@ static int add_evaluation(struct call *call, const struct attempt *a, const stru
 static int add_params(struct call *call, const struct attempt *a, struct err *e)
 {
 	struct params p;
-	char *loaded = NULL;
+	int loaded = -1;
 	const struct runner *r = a->r;
 	params_init(&p);
 	struct json *v = json_parse(a->claim->params, strlen(a->claim->params), e);
@@ -309,11 +309,9 @@ static int add_params(struct call *call, const struct attempt *a, struct err *e)
 	if (rc == 0)
 		rc = add_evaluation(call, a, &p, e);
 	if (rc == 0)
-		rc = loaded_read(r->store, NULL, &p, &loaded, e);
-	if (loaded) {
-		free(p.load_encodings);
-		p.load_encodings = loaded;
-	}
+		rc = loaded_open(r->store, NULL, &p, &loaded, e);
+	if (loaded >= 0)
+		rc = call_loaded(call, loaded, e);
 	if (rc == 0) {
 		call_fingerprint(call, a->claim->fingerprint);
 		call_params(call, &p);

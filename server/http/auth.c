@@ -172,6 +172,7 @@ int auth_room(struct auth *a, const struct api_caller *who, int64_t *bytes, stru
 	                        "coalesce((SELECT sum(f.size) FROM model_files f JOIN models m ON m.id = f.model_id WHERE m.owner "
 	                        "= ?1), 0) + "
 	                        "coalesce((SELECT sum(size) FROM calibrations WHERE owner = ?1), 0) + "
+	                        "coalesce((SELECT sum(size) FROM encodings WHERE owner = ?1), 0) + "
 	                        "coalesce((SELECT sum(size) FROM uploads WHERE owner = ?1 AND result_id IS NULL), 0)",
 	                        "s", who->owner)
 	           : -1;

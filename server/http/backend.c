@@ -162,6 +162,7 @@ void backend_fill(struct backend *b, struct api_backend *out)
 	out->ticket_add = ticket_add;
 	backend_fill_models(out);
 	backend_fill_calibrations(out);
+	backend_fill_encodings(out);
 	backend_fill_uploads(out);
 	backend_fill_jobs(out);
 	b->self = *out;

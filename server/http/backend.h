@@ -40,6 +40,7 @@ void backend_fill(struct backend *b, struct api_backend *out);
 /* The parts of it, a file each. */
 void backend_fill_models(struct api_backend *out);
 void backend_fill_calibrations(struct api_backend *out);
+void backend_fill_encodings(struct api_backend *out);
 void backend_fill_uploads(struct api_backend *out);
 void backend_fill_jobs(struct api_backend *out);
 

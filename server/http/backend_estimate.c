@@ -34,18 +34,15 @@ static int make_call(struct backend *b, const struct api_caller *who, const stru
                      const struct params *params, struct call *c, struct err *e)
 {
 	struct params p = *params; /* borrows */
-	char *loaded = NULL;
+	int loaded = -1;
 	const struct pool_options *o = pool_options(b->pool);
 	struct blobs *blobs = store_blobs(b->store);
 	pool_share(b->pool, &p);
 	if (call_model(c, blob_open(blobs, m->sha256, NULL, e), e) < 0 || call_files(c, blobs, m, NULL, -1, e) < 0 ||
 	    call_calibration(c, blob_open(blobs, calibration_sha256, NULL, e), e) < 0 || add_evaluation(b, who, &p, c, e) < 0 ||
-	    loaded_read(b->store, who, &p, &loaded, e) < 0)
+	    loaded_open(b->store, who, &p, &loaded, e) < 0 || (loaded >= 0 && call_loaded(c, loaded, e) < 0))
 		return -1;
-	if (loaded)
-		p.load_encodings = loaded;
 	call_params(c, &p);
-	free(loaded);
 	call_rates(c, b->speed);
 	call_limits(c, o->job_memory_bytes, b->probe.timeout_ms / 1000 * (p.threads + 1), 4096);
 	return call_end(c, e);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A job whose parts are known to fit. */
 struct fitting {
@@ -74,7 +75,7 @@ static int fit_evaluation(struct backend *b, const struct api_caller *who, const
 /* Everything that can be said against a job before it is one. *f is to be released in any case. */
 static int fit(struct backend *b, const struct api_caller *who, const struct api_job_request *r, struct fitting *f, struct err *e)
 {
-	char *loaded;
+	int loaded;
 	memset(f, 0, sizeof *f);
 	if (store_model_get(b->store, who, r->model, &f->model, e) < 0 ||
 	    store_calibration_get(b->store, who, r->calibration, &f->calibration, e) < 0)
@@ -84,9 +85,10 @@ static int fit(struct backend *b, const struct api_caller *who, const struct api
 	if (f->model.searchable_count == 0)
 		return err_set(e, ERR_UNSUPPORTED_GRAPH, "the model has no layer that can be searched");
 	if (backend_fit(b, &f->model, f->calibration.sha256, r->params, false, &f->samples, &f->samples_used, e) < 0 ||
-	    fit_evaluation(b, who, r, &f->model, e) < 0 || loaded_read(b->store, who, r->params, &loaded, e) < 0)
+	    fit_evaluation(b, who, r, &f->model, e) < 0 || loaded_open(b->store, who, r->params, &loaded, e) < 0)
 		return -1;
-	free(loaded); /* it is there, and whoever runs the job reads it */
+	if (loaded >= 0)
+		(void)close(loaded); /* it is there, and whoever runs the job reads it */
 	return fingerprint_of(b->runtime, f->model.digest, f->calibration.sha256, r->params, f->fingerprint, e) == 0
 	               ? write_params(r->params, &f->params, e)
 	               : -1;

@@ -234,6 +234,8 @@ static int64_t limit_of(const struct exchange *x)
 		return c->max_model_bytes;
 	case BODY_CALIBRATION:
 		return c->max_calibration_bytes;
+	case BODY_ENCODINGS:
+		return c->max_encodings_bytes;
 	case BODY_PIECE:
 		return INT64_MAX; /* the check knows */
 	case BODY_JSON:
@@ -246,7 +248,8 @@ static int64_t limit_of(const struct exchange *x)
 
 static bool is_file(const struct exchange *x)
 {
-	return x->route->body == BODY_MODEL || x->route->body == BODY_CALIBRATION || x->route->body == BODY_PIECE;
+	enum route_body b = x->route->body;
+	return b == BODY_MODEL || b == BODY_CALIBRATION || b == BODY_ENCODINGS || b == BODY_PIECE;
 }
 
 static bool too_large(struct exchange *x)
@@ -262,7 +265,7 @@ static bool check_share(struct exchange *x, int64_t length)
 	int64_t room = INT64_MAX;
 	int rc = auth_room(x->h->o.auth, &x->q.who, &room, &e);
 	if (rc == 0 && (length > room || room == 0))
-		rc = err_set(&e, ERR_DISK_FULL, "your models and calibration sets may have %lld bytes, of which %lld are left",
+		rc = err_set(&e, ERR_DISK_FULL, "your models, calibration sets and encodings may have %lld bytes, of which %lld are left",
 		             (long long)x->h->o.config->max_bytes_per_owner, (long long)room);
 	if (rc < 0)
 		problem_of(&x->r, &x->q, &e, NULL);

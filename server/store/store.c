@@ -345,6 +345,17 @@ int store_check(struct db *d, const struct api_caller *who, const char *table, c
 	                       own && who && !who->all && who->owner[0] ? " of yours" : "");
 }
 
+int store_check_loaded(struct db *d, const char *id, struct err *e)
+{
+	int64_t live;
+	if (db_get_int(d, e, &live, NULL,
+	               "SELECT count(*) FROM jobs WHERE status NOT IN ('succeeded', 'failed', 'canceled') AND "
+	               "json_extract(params, '$.load_encodings') = ?",
+	               "s", id) < 0)
+		return -1;
+	return live > 0 ? err_set(e, ERR_IN_USE, "%lld jobs that are not finished start from these encodings", (long long)live) : 0;
+}
+
 int store_change(struct db *d, const char *table, const char *id, const struct api_change *c, struct err *e)
 {
 	char sql[200];

@@ -55,6 +55,8 @@ void store_let_go(struct store *s, const char *sha256);
 /* Whether a row with that id is there for the caller (to change it: own). ERR_NOT_FOUND when not. table and what are ours. */
 int store_check(struct db *d, const struct api_caller *who, const char *table, const char *what, const char *id, bool own,
                 struct err *e);
+/* ERR_IN_USE while a job that is not finished starts from the encodings of that id. */
+int store_check_loaded(struct db *d, const char *id, struct err *e);
 /* Writes what a client changed into a row of that table. */
 struct api_change;
 int store_change(struct db *d, const char *table, const char *id, const struct api_change *c, struct err *e);

@@ -3,6 +3,7 @@
 #include "server/base/clock.h"
 #include "server/store/store.h"
 #include "server/store/store_calibration.h"
+#include "server/store/store_encodings.h"
 #include "server/store/store_job.h"
 #include "server/store/store_model.h"
 
@@ -39,7 +40,7 @@ static int forget_all(struct store *s, const char *sql, int64_t days, forget_fn 
 
 int store_expire(struct store *s, int64_t job_days, int64_t upload_days, struct store_expired *out, struct err *e)
 {
-	*out = (struct store_expired){0, 0, 0};
+	*out = (struct store_expired){0, 0, 0, 0};
 	if (forget_all(s, "SELECT id FROM jobs WHERE finished_at < ? AND id > ? ORDER BY id LIMIT 1", job_days, store_job_delete,
 	               &out->jobs, e) < 0)
 		return -1;
@@ -49,8 +50,13 @@ int store_expire(struct store *s, int64_t job_days, int64_t upload_days, struct 
 	               "ORDER BY id LIMIT 1",
 	               upload_days, store_model_delete, &out->models, e) < 0)
 		return -1;
-	return forget_all(s,
+	if (forget_all(s,
 	                  "SELECT id FROM calibrations c WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
 	                  "calibration_id = c.id) ORDER BY id LIMIT 1",
-	                  upload_days, store_calibration_delete, &out->calibrations, e);
+	                  upload_days, store_calibration_delete, &out->calibrations, e) < 0)
+		return -1;
+	return forget_all(s,
+	                  "SELECT id FROM encodings x WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+	                  "json_extract(params, '$.load_encodings') = x.id) ORDER BY id LIMIT 1",
+	                  upload_days, store_encodings_delete, &out->encodings, e);
 }

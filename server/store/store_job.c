@@ -243,14 +243,8 @@ static int drop(struct store *s, struct db *d, const struct api_caller *who, con
 		return -1;
 	if (!job_status_is_final(status))
 		return err_set(e, ERR_BAD_STATE, "the job is %s; cancel it first", job_status_name(status));
-	int64_t live;
-	if (db_get_int(d, e, &live, NULL,
-	               "SELECT count(*) FROM jobs WHERE status NOT IN ('succeeded', 'failed', 'canceled') AND "
-	               "json_extract(params, '$.load_encodings') = ?",
-	               "s", id) < 0)
+	if (store_check_loaded(d, id, e) < 0)
 		return -1;
-	if (live > 0)
-		return err_set(e, ERR_IN_USE, "%lld jobs that are not finished start from this one's encodings", (long long)live);
 	struct db_rows *r = db_query(d, e, "SELECT sha256 FROM artifacts WHERE job_id = ?", "s", id);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1)

@@ -31,7 +31,8 @@ static int check_there(struct db *d, const char *id, struct err *e)
 	int64_t one;
 	if (db_get_int(d, e, &one, &found,
 	               "SELECT 1 FROM jobs WHERE id = ?1 UNION ALL SELECT 1 FROM models WHERE id = ?1 UNION ALL "
-	               "SELECT 1 FROM calibrations WHERE id = ?1 UNION ALL SELECT 1 FROM uploads WHERE id = ?1",
+	               "SELECT 1 FROM calibrations WHERE id = ?1 UNION ALL SELECT 1 FROM encodings WHERE id = ?1 UNION ALL "
+	               "SELECT 1 FROM uploads WHERE id = ?1",
 	               "s", id) < 0)
 		return -1;
 	return found ? 0 : err_set(e, ERR_GONE, "the request was carried out before, and what it made, %.40s, was deleted", id);

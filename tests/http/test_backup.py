@@ -180,8 +180,8 @@ def test_gc(start):
     assert daemon.stop()[0] == 0
     (daemon.state / "parts/left").write_bytes(b"by a killed daemon")
     says = command("gc", "--state-dir", daemon.state).stdout
-    assert says == "0 jobs, 0 models, 0 calibrations, 1 files removed\n"
-    assert command("gc", "--state-dir", daemon.state, "--keep-job-days", "1").stdout == "1 jobs, 0 models, 0 calibrations, 0 files removed\n"
+    assert says == "0 jobs, 0 models, 0 calibrations, 0 encodings, 1 files removed\n"
+    assert command("gc", "--state-dir", daemon.state, "--keep-job-days", "1").stdout == "1 jobs, 0 models, 0 calibrations, 0 encodings, 0 files removed\n"
     assert daemon.check_consistent() == 0
     daemon.start()
     assert daemon.get(f"/v1/jobs/{job}").status == 404 and daemon.get(f"/v1/models/{model}").status == 200

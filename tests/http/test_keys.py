@@ -13,6 +13,7 @@ from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, unti
 
 JSON = {"Content-Type": "application/json"}
 SCOPES = {"SCOPE_READ": "read", "SCOPE_SUBMIT": "submit", "SCOPE_ADMIN": "admin", "SCOPE_PUBLIC": None}
+ENCODINGS = b'{"version": "1.0.0", "param_encodings": [], "activation_encodings": []}'
 NONE = "00000000000070008000000000000000"
 TUS = {"Tus_Resumable": "1.0.0"}
 
@@ -57,6 +58,7 @@ def fixture_keyed(tmp_path_factory):
         d.model_id = ann.made("PUT", "/v1/models?visibility=private", MODEL)
         d.calibration_id = ann.made("PUT", "/v1/calibrations?visibility=private", CALIB)
         d.job_id = ann.made("POST", "/v1/jobs", {"model": d.model_id, "calibration": d.calibration_id, "visibility": "private"})
+        d.encodings_id = ann.made("PUT", "/v1/encodings?visibility=private", ENCODINGS)
         r = ann("POST", "/v1/uploads", **TUS, Upload_Length="9", Upload_Metadata="kind bW9kZWxz")
         d.upload_id = r.headers["Location"].split("/")[-1]
         assert ann("GET", f"/v1/jobs/{d.job_id}?wait=30").json()["status"] == "succeeded"
@@ -80,7 +82,7 @@ def routes():
 
 def targets(pattern, daemon):
     """The pattern with ids that are ann's."""
-    of = {"models": daemon.model_id, "calibrations": daemon.calibration_id, "jobs": daemon.job_id, "uploads": daemon.upload_id}
+    of = {"models": daemon.model_id, "calibrations": daemon.calibration_id, "encodings": daemon.encodings_id, "jobs": daemon.job_id, "uploads": daemon.upload_id}
     kind = pattern.split("/")[2] if pattern.count("/") > 1 else ""
     second = "0" if "/layers/" in pattern else "report.json"
     return pattern.replace("{}", of.get(kind, "app.js"), 1).replace("{}", second).replace("{*}", "w.data")
@@ -116,7 +118,7 @@ def test_every_route_wants_its_scope(keyed, method, pattern, scope):
 
 def test_lists_show_what_is_ones_own_or_the_teams(keyed):
     ann, bob, admin = (As(keyed, keyed.keys[n]) for n in ("ann", "bob", "admin"))
-    for kind, own in (("models", keyed.model_id), ("calibrations", keyed.calibration_id), ("jobs", keyed.job_id)):
+    for kind, own in (("models", keyed.model_id), ("calibrations", keyed.calibration_id), ("encodings", keyed.encodings_id), ("jobs", keyed.job_id)):
         def listed(who, kind=kind):
             return {x["id"] for x in who("GET", f"/v1/{kind}").json()["data"]}
         assert own in listed(ann) & listed(admin) and own not in listed(bob)

@@ -110,7 +110,7 @@ def test_announced_digest_that_is_wrong(standing):
 
 @pytest.mark.parametrize("header, value", [("Content-Type", "multipart/form-data; boundary=x"), ("Content-Encoding", "gzip")])
 def test_upload_in_the_wrong_form(standing, header, value):
-    for kind in ("models", "calibrations"):
+    for kind in ("models", "calibrations", "encodings"):
         refused(standing, 415, "unsupported-media", "POST", f"/v1/{kind}", b"x", {header: value})
 
 
@@ -267,9 +267,9 @@ UNKNOWN = "01234567890170008000000000000000"
 
 @pytest.mark.parametrize("method, target", [
     *[("GET", f"/v1/{kind}/{prefix}_{UNKNOWN}{rest}") for kind, prefix, rests in (
-        ("models", "mdl", ("", "/layers", "/content")), ("calibrations", "cal", ("", "/content")),
+        ("models", "mdl", ("", "/layers", "/content")), ("calibrations", "cal", ("", "/content")), ("encodings", "enc", ("", "/content")),
         ("jobs", "job", ("", "?wait=5", "/layers", "/events", "/encodings", "/artifacts", "/artifacts/report.json"))) for rest in rests],
-    ("DELETE", f"/v1/models/mdl_{UNKNOWN}"), ("DELETE", f"/v1/calibrations/cal_{UNKNOWN}"), ("DELETE", f"/v1/jobs/job_{UNKNOWN}"),
+    ("DELETE", f"/v1/models/mdl_{UNKNOWN}"), ("DELETE", f"/v1/calibrations/cal_{UNKNOWN}"), ("DELETE", f"/v1/encodings/enc_{UNKNOWN}"), ("DELETE", f"/v1/jobs/job_{UNKNOWN}"),
     ("POST", f"/v1/jobs/job_{UNKNOWN}/cancel"), ("PUT", f"/v1/models/mdl_{UNKNOWN}/files/x"), ("GET", "/v1/jobs/x"),
     ("GET", "/v1/models/job_" + UNKNOWN), ("GET", "/v1/jobs/" + "x" * 3000), ("GET", "/v1/jobs/%27%20OR%201=1"),
 ])

@@ -36,10 +36,11 @@
 
 #include <cmocka.h>
 
-enum { FILES = 4 };
+enum { FILES = 5 };
 #define SIZE "98850" /* of the first one */
 static const char *const file_names[FILES] = {"tests/data/digits/model.onnx", "tests/data/digits/calib.npz",
-                                              "tests/data/zoo/big_and_small.onnx", "tests/data/zoo/big_and_small.npz"};
+                                              "tests/data/zoo/big_and_small.onnx", "tests/data/zoo/big_and_small.npz",
+                                              "tests/data/digits/golden/model_1_0_0.encodings"};
 
 /* The daemon but for its sockets. */
 static struct {
@@ -54,13 +55,14 @@ static struct {
 } d;
 
 /* What the questions are about; %M, %C, … in their texts. */
-static char model[API_ID + 1], calibration[API_ID + 1], done[API_ID + 1], fresh[API_ID + 1], upload[API_ID + 1];
+static char model[API_ID + 1], calibration[API_ID + 1], encodings[API_ID + 1], done[API_ID + 1], fresh[API_ID + 1],
+	upload[API_ID + 1];
 
 /* ---- asking ---- */
 
 struct question {
 	enum http_method method;
-	const char *target, *body; /* with %M, %C, %J, %F, %U for the ids above */
+	const char *target, *body; /* with %M, %C, %E, %J, %F, %U for the ids above */
 	int file;                  /* 1 + the file that is the body */
 	const char *headers[10];   /* name, value, … */
 	int status;
@@ -74,7 +76,7 @@ static const char *fill(const char *pattern, char *out, size_t size)
 	static const struct {
 		char letter;
 		const char *id;
-	} ids[] = {{'M', model}, {'C', calibration}, {'J', done}, {'F', fresh}, {'U', upload}};
+	} ids[] = {{'M', model}, {'C', calibration}, {'E', encodings}, {'J', done}, {'F', fresh}, {'U', upload}};
 	size_t n = 0;
 	for (; *pattern && n < size - API_ID - 1; pattern++) {
 		const char *id = NULL;
@@ -270,6 +272,7 @@ static void upload_all(void)
 {
 	must(&(struct question){.method = HTTP_PUT, .target = "/v1/models?name=m", .file = 1, .status = 201}, "id", model);
 	must(&(struct question){.method = HTTP_PUT, .target = "/v1/calibrations", .file = 2, .status = 201}, "id", calibration);
+	must(&(struct question){.method = HTTP_PUT, .target = "/v1/encodings", .file = 5, .status = 201}, "id", encodings);
 	must(&(struct question){.method = HTTP_PUT, .target = "/v1/models?name=other", .file = 3, .status = 201}, "id", fresh);
 }
 
@@ -434,7 +437,8 @@ static void looking_at_things(void **state)
 {
 	(void)state;
 	SWEEP(LOOK("/v1/models?limit=1"), LOOK("/v1/models/%M"), LOOK("/v1/models/%M/layers"), LOOK("/v1/models/%M/content"),
-	      LOOK("/v1/calibrations"), LOOK("/v1/calibrations/%C"), LOOK("/v1/calibrations/%C/content"),
+	      LOOK("/v1/calibrations"), LOOK("/v1/calibrations/%C"), LOOK("/v1/calibrations/%C/content"), LOOK("/v1/encodings"),
+	      LOOK("/v1/encodings/%E"), LOOK("/v1/encodings/%E/content"),
 	      LOOK("/v1/jobs?status=succeeded&label=a%3Ab&name=*&limit=1"), LOOK("/v1/jobs/%J"), LOOK("/v1/jobs/%J?wait=1"),
 	      LOOK("/v1/jobs/%J/layers"), LOOK("/v1/jobs/%J/layers/0/curve"), LOOK("/v1/jobs/%J/events?limit=2"),
 	      LOOK("/v1/jobs/%J/logs"), LOOK("/v1/jobs/%J/encodings"), LOOK("/v1/jobs/%J/encodings?version=0.6.1"),
@@ -474,6 +478,11 @@ static void changing_things(void **state)
 	       .headers = {JSON},
 	       .status = 200},
 	      {.method = HTTP_PATCH,
+	       .target = "/v1/encodings/%E",
+	       .body = "{\"name\": \"n\", \"labels\": {\"x\": \"y\"}}",
+	       .headers = {JSON},
+	       .status = 200},
+	      {.method = HTTP_PATCH,
 	       .target = "/v1/jobs/%J",
 	       .body = "{\"name\": \"n\", \"labels\": {\"a\": \"b\"}, \"priority\": 1}",
 	       .headers = {JSON, "If-Match", "*"},
@@ -508,6 +517,17 @@ static void drop_calibration(void)
 	must(&(struct question){.method = HTTP_DELETE, .target = "/v1/calibrations/%F", .status = 204}, NULL, NULL);
 }
 
+static void add_encodings(void)
+{
+	must(&(struct question){.method = HTTP_PUT, .target = "/v1/encodings", .file = 5}, "id", encodings);
+}
+
+static void drop_encodings(void)
+{
+	add_encodings();
+	must(&(struct question){.method = HTTP_DELETE, .target = "/v1/encodings/%E", .status = 204}, NULL, NULL);
+}
+
 /* An upload in pieces that nothing was sent of. */
 static void begin_upload(void)
 {
@@ -534,6 +554,9 @@ static void uploading(void **state)
 	       .status = 201,
 	       .varies = true,
 	       .before = drop_calibration},
+	      {.method = HTTP_PUT, .target = "/v1/encodings", .file = 5, .status = 200, .varies = true, .before = add_encodings},
+	      {.method = HTTP_PUT, .target = "/v1/encodings", .file = 5, .status = 201, .varies = true, .before = drop_encodings},
+	      {.method = HTTP_DELETE, .target = "/v1/encodings/%E", .status = 204, .before = add_encodings},
 	      {.method = HTTP_DELETE, .target = "/v1/models/%F", .status = 204, .before = add_model},
 	      {.method = HTTP_DELETE, .target = "/v1/calibrations/%F", .status = 204, .before = add_calibration});
 }
@@ -571,6 +594,7 @@ static void submitting(void **state)
 	(void)state;
 	SWEEP({SUBMIT("\"reuse\": false, \"param_bw\": 8"), .headers = {JSON}},
 	      {SUBMIT("\"num_candidates\": 3"), .headers = {JSON}},
+	      {SUBMIT("\"load_encodings\": \"%E\""), .headers = {JSON}, .before = add_encodings},
 	      {SUBMIT("\"overrides\": [{\"match\": {\"op_type\": \"Conv\"}, \"param_bw\": 8}]"),
 	       .headers = {JSON, "Idempotency-Key", "k"}},
 	      {.method = HTTP_POST,
