@@ -22,6 +22,7 @@ void api_upload_fini(struct api_upload *u)
 	free(u->name);
 	free(u->owner);
 	free(u->model);
+	free(u->preprocess);
 	memset(u, 0, sizeof *u);
 }
 

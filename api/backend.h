@@ -74,6 +74,7 @@ struct api_upload {
 	char id[API_ID + 1], kind[16]; /* "models" or "calibrations" */
 	char visibility[8];
 	char *name, *owner, *model; /* model: that a calibration set is to fit; or NULL */
+	char *preprocess;           /* how its images become numbers for that; or NULL */
 	int64_t size, offset, expires_at;
 	char result[API_ID + 1]; /* what it became; "" before */
 };

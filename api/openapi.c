@@ -49,8 +49,8 @@ static const struct doc {
 	DOC(encodings_files_content, "Download the encodings file", NULL, "200 file 206 file 304 -"),
 	DOC(uploads_options, "What of tus is spoken here", NULL, "204 -"),
 	DOC(uploads_add,
-            "Begin an upload that may come in pieces (tus 1.0.0: Upload-Length, Upload-Metadata with kind, name, model, "
-            "visibility)",
+            "Begin an upload that may come in pieces (tus 1.0.0: Upload-Length, Upload-Metadata with kind, name, visibility, "
+            "model, preprocess)",
             "piece", "201 -"),
 	DOC(uploads_get, "How far an upload is, and what it became", NULL, "200 Upload"),
 	DOC(uploads_patch, "Send the next piece (Upload-Offset)", "piece", "204 -"),

@@ -5,6 +5,7 @@
 #include "api/problems.h"
 #include "api/replies.h"
 #include "api/when.h"
+#include "core/data/preprocess.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -136,6 +137,7 @@ static void set_expires(struct http_response *r, const struct api_upload *u)
 static bool read_creation(const struct http_request *q, struct http_response *r, struct api_upload *u)
 {
 	char *kind = NULL, *visibility = NULL;
+	struct preprocess unused;
 	struct err e = ERR_INIT;
 	bool ok = false;
 	memset(u, 0, sizeof *u);
@@ -149,6 +151,7 @@ static bool read_creation(const struct http_request *q, struct http_response *r,
 	if (!u->name)
 		u->name = strdup("");
 	u->model = metadata(q, "model", &e);
+	u->preprocess = metadata(q, "preprocess", &e);
 	u->owner = strdup(q->who.owner);
 	if (!u->name || !u->owner)
 		err_nomem(&e, "the upload");
@@ -160,6 +163,8 @@ static bool read_creation(const struct http_request *q, struct http_response *r,
 		problem_set(r, q, PROBLEM_BAD_PARAM, "visibility must be team or private");
 	else if (reply_characters(u->name) > 200)
 		problem_set(r, q, PROBLEM_BAD_PARAM, "name has more than 200 characters");
+	else if (u->preprocess && preprocess_parse(u->preprocess, &unused, &e))
+		problem_of(r, q, &e, NULL);
 	else
 		ok = true;
 	if (ok) {

@@ -68,7 +68,7 @@ static int finish(struct backend *b, const struct api_caller *who, struct api_up
 		}
 	} else {
 		struct api_calibration c;
-		rc = api->calibration_add(b, who, whole, &first, u->model, NULL, &once, &c, &existing, e);
+		rc = api->calibration_add(b, who, whole, &first, u->model, u->preprocess, &once, &c, &existing, e);
 		if (rc == 0) {
 			memcpy(u->result, c.id, sizeof c.id);
 			api_calibration_fini(&c);

@@ -72,9 +72,10 @@ static int drop_expired(struct store *s, struct db *d, struct err *e)
 static int insert(struct db *d, const struct api_upload *u, struct err *e)
 {
 	return db_run(d, e,
-	              "INSERT INTO uploads(id, owner, kind, name, visibility, model, size, created_at, expires_at) "
-	              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	              "ssssssiii", u->id, u->owner, u->kind, u->name, u->visibility, u->model, u->size, clock_ms(), u->expires_at);
+	              "INSERT INTO uploads(id, owner, kind, name, visibility, model, preprocess, size, created_at, expires_at) "
+	              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	              "sssssssiii", u->id, u->owner, u->kind, u->name, u->visibility, u->model, u->preprocess, u->size, clock_ms(),
+	              u->expires_at);
 }
 
 int store_upload_add(struct store *s, struct api_upload *u, struct api_once *once, struct err *e)
@@ -104,7 +105,8 @@ static int read_row(struct db_rows *r, struct api_upload *u, struct err *e)
 	u->offset = db_int(r, 6);
 	u->expires_at = db_int(r, 7);
 	db_text_into(r, 8, u->result, sizeof u->result);
-	return db_text_dup(r, 2, &u->name, e) == 0 && db_text_dup(r, 4, &u->model, e) == 0 && db_text_dup(r, 9, &u->owner, e) == 0
+	return db_text_dup(r, 2, &u->name, e) == 0 && db_text_dup(r, 4, &u->model, e) == 0 &&
+	                       db_text_dup(r, 9, &u->owner, e) == 0 && db_text_dup(r, 10, &u->preprocess, e) == 0
 	               ? 0
 	               : -1;
 }
@@ -114,10 +116,12 @@ int store_upload_get(struct store *s, const struct api_caller *who, const char *
 	struct db *d = store_read(s, e);
 	memset(out, 0, sizeof *out);
 	struct db_rows *r =
-		d ? db_query(d, e,
-	                     "SELECT id, kind, name, visibility, model, size, offset, expires_at, result_id, owner FROM uploads "
-	                     "WHERE id = ?1 AND " STORE_OWNS,
-	                     "sis", id, store_sees_all(who), store_owner(who))
+		d ? db_query(
+			    d, e,
+			    "SELECT id, kind, name, visibility, model, size, offset, expires_at, result_id, owner, preprocess FROM "
+			    "uploads "
+			    "WHERE id = ?1 AND " STORE_OWNS,
+			    "sis", id, store_sees_all(who), store_owner(who))
 		  : NULL;
 	int rc = r ? db_next(r, e) : -1;
 	if (rc == 1)

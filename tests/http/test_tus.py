@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import hashlib
+import json
 import random
 import socket
 import sqlite3
@@ -9,10 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import pytest
 
 from daemon import CALIB, MODEL, PATIENCE, TOP, in_threads, until
+
+sys.path.append(str(TOP / "tests/cli"))
+import data_forms  # noqa: E402  pylint: disable=wrong-import-position,wrong-import-order
 
 TOOLS = TOP / "build/deps/api"
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -258,22 +263,56 @@ def test_termination_and_expiration(start):
     assert daemon.get(url).status == 404
 
 
+def by_tuspy(daemon, file, checked=False, **values):
+    """The upload's path."""
+    program = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from tusclient.client import TusClient
+u = TusClient(sys.argv[2]).uploader(sys.argv[3], chunk_size=5000, metadata=json.loads(sys.argv[4]), upload_checksum=sys.argv[5] == "True")
+u.upload()
+print(u.url)
+"""
+    done = subprocess.run([sys.executable, "-c", program, TOOLS, f"{daemon.url}/v1/uploads", file, json.dumps(values), str(checked)],
+                          capture_output=True, text=True, timeout=50 * PATIENCE, check=False, env={"no_proxy": "*"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().removeprefix(daemon.url)
+
+
 @pytest.mark.parametrize("checked", [False, True])
 @pytest.mark.parametrize("kind, file", [("models", MODEL), ("calibrations", CALIB)])
 def test_an_existing_client(standing, kind, file, checked):
     """tuspy, unchanged."""
     if not TOOLS.is_dir():
         pytest.skip("no tuspy (make deps-dev)")
-    program = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from tusclient.client import TusClient
-u = TusClient(sys.argv[2]).uploader(sys.argv[3], chunk_size=5000, metadata={"kind": sys.argv[4], "name": "by tuspy"}, upload_checksum=sys.argv[5] == "True")
-u.upload()
-print(u.url)
-"""
-    done = subprocess.run([sys.executable, "-c", program, TOOLS, f"{standing.url}/v1/uploads", file, kind, str(checked)], capture_output=True, text=True,
-                          timeout=50 * PATIENCE, check=False, env={"no_proxy": "*"})
-    assert done.returncode == 0, done.stderr
-    o = result(standing, done.stdout.strip().removeprefix(standing.url))
+    o = result(standing, by_tuspy(standing, file, checked, kind=kind, name="by tuspy"))
     assert standing.get(o["urls"]["content"]).body == file.read_bytes()
+
+
+def test_images_in_pieces(daemon, tmp_path):
+    """The line that says how images become numbers comes in the metadata: the fit is checked with it, and the set is that of a plain upload."""
+    file, line = tmp_path / "i.zip", data_forms.LINE
+    file.write_bytes(data_forms.zipped(data_forms.image_files(data_forms.images()[:20])))
+    model, body = daemon.model(), file.read_bytes()
+
+    def plain(o):
+        return {k: v for k, v in o.items() if k not in ("id", "created_at", "urls", "deduplicated")}
+    if TOOLS.is_dir():
+        url = by_tuspy(daemon, file, kind="calibrations", name="photos", model=model, preprocess=line)
+    else:
+        url = create(daemon, len(body), kind="calibrations", name="photos", model=model, preprocess=line)
+        assert patch(daemon, url, 0, body[:100]).status == 204
+        assert daemon.stop()[0] == 0
+        daemon.start()
+        assert patch(daemon, url, 100, body[100:]).status == 204
+    tus = result(daemon, url)
+    assert daemon.request("DELETE", f"/v1/calibrations/{tus['id']}").status == 204
+    other = daemon.upload("calibrations", body, f"?name=photos&model={model}&preprocess={urllib.parse.quote(line)}", (201,))
+    assert plain(tus) == plain(other) and tus["samples"] == 20
+    # Without the line they do not fit; and a line that is none is refused before anything is sent.
+    assert daemon.request("DELETE", f"/v1/calibrations/{other['id']}").status == 204
+    r = patch(daemon, create(daemon, len(body), kind="calibrations", model=model), 0, body)
+    assert (r.status, r.code) == (422, "calibration-mismatch") and "preprocess" in r.json()["detail"]
+    wrong = metadata(kind="calibrations", preprocess="colour=gray")
+    r = daemon.request("POST", "/v1/uploads", headers=VERSION | {"Upload-Length": "9", "Upload-Metadata": wrong})
+    assert (r.status, r.code) == (422, "bad-param") and "colour" in r.json()["detail"]
