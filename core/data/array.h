@@ -20,6 +20,7 @@ enum array_type {
 	ARRAY_F16,
 	ARRAY_F32,
 	ARRAY_F64,
+	ARRAY_BF16,  /* in files only: no input of a model is fed with it */
 	ARRAY_OTHER, /* what nobody here reads */
 	ARRAY_IMAGE  /* pictures that are not numbers yet (image_set.h) */
 };

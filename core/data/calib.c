@@ -1,6 +1,7 @@
 #include "core/data/calib.h"
 
 #include "core/base/buf.h"
+#include "core/base/half.h"
 
 #include <assert.h>
 #include <math.h>
@@ -16,7 +17,7 @@ struct feed {
 	const struct calib_input *input;
 	const struct array *array;
 	int64_t shape[ARRAY_MAX_RANK]; /* the array's, its axes in the input's order */
-	size_t elements;             /* a row */
+	size_t elements;               /* a row */
 };
 
 struct calib {
@@ -43,7 +44,7 @@ static bool convertible(enum array_type from, enum array_type to)
 {
 	if (from == to)
 		return from != ARRAY_OTHER;
-	if (is_float(from) && is_float(to))
+	if ((is_float(from) || from == ARRAY_BF16) && is_float(to))
 		return true;
 	return is_integer(from) && (is_integer(to) || to == ARRAY_F32 || to == ARRAY_F64);
 }
@@ -134,7 +135,9 @@ static void check_array(struct buf *wrong, struct feed *f)
 		f->shape[d] = a->shape[moved ? in->source->axes[d] : d];
 	bool fits = shape_fits(f);
 	if (a->type == ARRAY_IMAGE) {
-		buf_printf(wrong, "; input \"%.100s\": images become numbers by the setting preprocess, such as resize=256,crop=224", in->name);
+		buf_printf(wrong,
+		           "; input \"%.100s\": images become numbers by the setting preprocess, such as resize=256,crop=224",
+		           in->name);
 		return;
 	}
 	if (!check_source(wrong, f))
@@ -381,6 +384,8 @@ static struct number load(enum array_type t, const unsigned char *p)
 		return (struct number){.magnitude = v.u64};
 	case ARRAY_F16:
 		return (struct number){.real = true, .value = half_to_double(v.u16)};
+	case ARRAY_BF16:
+		return (struct number){.real = true, .value = (double)bfloat_to_float(v.u16)};
 	case ARRAY_F32:
 		return (struct number){.real = true, .value = (double)v.f32};
 	case ARRAY_F64:

@@ -96,7 +96,7 @@ static bool accept_list(struct text *t)
 /* "<f4": little endian, or without an order where one byte has none. */
 static enum array_type type_of(const char *descr)
 {
-	for (size_t i = 0; i < ARRAY_OTHER; i++)
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
 		if (strcmp(descr + 1, codes[i]) == 0 &&
 		    (descr[0] == '<' || (descr[0] == '|' && array_type_size((enum array_type)i) == 1)))
 			return (enum array_type)i;

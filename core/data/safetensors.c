@@ -20,8 +20,9 @@ static const struct {
 	const char *name;
 	enum array_type type;
 } dtypes[] = {
-	{"BOOL", ARRAY_BOOL}, {"I8", ARRAY_I8},   {"U8", ARRAY_U8},   {"I16", ARRAY_I16}, {"U16", ARRAY_U16}, {"I32", ARRAY_I32},
-	{"U32", ARRAY_U32},   {"I64", ARRAY_I64}, {"U64", ARRAY_U64}, {"F16", ARRAY_F16}, {"F32", ARRAY_F32}, {"F64", ARRAY_F64},
+	{"BOOL", ARRAY_BOOL}, {"I8", ARRAY_I8},   {"U8", ARRAY_U8},     {"I16", ARRAY_I16}, {"U16", ARRAY_U16},
+	{"I32", ARRAY_I32},   {"U32", ARRAY_U32}, {"I64", ARRAY_I64},   {"U64", ARRAY_U64}, {"F16", ARRAY_F16},
+	{"F32", ARRAY_F32},   {"F64", ARRAY_F64}, {"BF16", ARRAY_BF16},
 };
 
 static enum array_type type_of(const char *dtype)

@@ -23,10 +23,15 @@ def images():
 DTYPES = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
+def bfloat16(x):
+    """The upper halves of float32 numbers, as an array of records that safetensors() writes as BF16."""
+    return (x.astype("float32").view("uint32") >> 16).astype("uint16").view([("bfloat16", "<u2")])
+
+
 def safetensors(**arrays):
     header, data = {"__metadata__": {"format": "np"}}, b""
     for name, a in arrays.items():
-        header[name] = {"dtype": DTYPES[a.dtype.name], "shape": list(a.shape), "data_offsets": [len(data), len(data) + a.nbytes]}
+        header[name] = {"dtype": "BF16" if a.dtype.names else DTYPES[a.dtype.name], "shape": list(a.shape), "data_offsets": [len(data), len(data) + a.nbytes]}
         data += a.tobytes()
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

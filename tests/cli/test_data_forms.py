@@ -41,6 +41,15 @@ def test_every_form_gives_the_npz_s_encodings(encodings, tmp_path):
         assert got == want, name
 
 
+def test_bfloat16_is_float32_s_upper_half(encodings, tmp_path):
+    x = (data_forms.images() / 3).astype("float32")
+    (tmp_path / "b.safetensors").write_bytes(data_forms.safetensors(image=data_forms.bfloat16(x)))
+    cut = (x.view("uint32") & 0xffff0000).view("float32")
+    assert (cut != x).any()
+    numpy.savez(tmp_path / "f.npz", image=cut)
+    assert encodings(tmp_path / "b.safetensors")[0] == encodings(tmp_path / "f.npz")[0]
+
+
 def test_a_folder_of_images_is_its_zip(encodings, tmp_path):
     x = data_forms.images()
     files = data_forms.image_files(x)
