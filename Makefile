@@ -134,7 +134,7 @@ FUZZ_BIN    := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz_%,$(FUZZ_SRC))
 OBJ := $(CORE_OBJ) $(APP_OBJ) $(MAIN_OBJ) $(UNIT_HELP) $(call obj,$(UNIT_SRC) $(FUZZ_SRC) tests/fuzz/replay.c)
 
 .DEFAULT_GOAL := all
-.PHONY: all lib tests soak deps deps-dev demo test unit check golden bench accuracy fuzz asan-check tsan-check memcheck coverage fuzz-run format format-check lint install uninstall deb deb-check reproducible sbom image-check clean \
+.PHONY: all lib tests soak deps deps-dev demo test unit check golden bench bench-http accuracy fuzz asan-check tsan-check memcheck coverage fuzz-run format format-check lint install uninstall deb deb-check reproducible sbom image-check clean \
 	distclean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -180,6 +180,10 @@ golden: all
 ## bench: seconds, passes and memory over the models in $SEQMSED_SHARED
 bench: all $(BUILD)/bench/kernels
 	@PYTHONPATH=$(DEPS)/python $(PYTHON) tests/bench/bench.py --seqmsed $(BUILD)/seqmsed --kernels $(BUILD)/bench/kernels $(BENCH)
+
+## bench-http: the daemon's speed beside its goals
+bench-http: all $(BUILD)/bench/claims
+	@PYTHONPATH=$(DEPS)/python $(PYTHON) tests/bench/http.py --seqmsed $(BUILD)/seqmsed --claims $(BUILD)/bench/claims $(BENCH)
 
 ## accuracy: how much accuracy is left of the models in $SEQMSED_SHARED
 accuracy: all
@@ -434,6 +438,11 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(lib_libs)
+
+$(BUILD)/bench/claims: $(BUILD)/obj/tests/bench/claims.o $(APP_LIB) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(app_libs)
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(APP_LIB) $(LIB)
 	$(call say,LD)

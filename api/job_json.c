@@ -29,16 +29,10 @@ static void inputs_json(struct json_out *w, const struct api_job *j)
 /* The engine's settings, and the job's own. */
 static void params_json(struct json_out *w, const struct api_job *j)
 {
-	struct err e = ERR_INIT;
-	struct json *v = j->params ? json_parse(j->params, strlen(j->params), &e) : NULL;
-	if (e.code == ERR_MEMORY)
-		buf_fail(w->to);
 	json_out_object(w, "params");
-	for (void *it = json_first(v); it; it = json_next(v, it))
-		json_out_value(w, json_key(it), json_value(it));
+	json_out_members(w, j->params);
 	json_out_integer(w, "deadline_seconds", j->deadline_seconds);
 	json_out_end_object(w);
-	json_free(v);
 }
 
 /* What is left at the pace of this attempt so far; nothing in its first moments. */

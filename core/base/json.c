@@ -323,12 +323,26 @@ static void escape(struct json_out *w, int32_t c)
 		buf_printf(w->to, "\\u%04x", (unsigned)c);
 }
 
+/* How many bytes from here on stand for themselves, whatever the settings. */
+static size_t plain_bytes(const unsigned char *s)
+{
+	size_t n = 0;
+	while (s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+		n++;
+	return n;
+}
+
 static void quote(struct json_out *w, const char *text)
 {
 	static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
 	const unsigned char *s = (const unsigned char *)text;
 	buf_str(w->to, "\"");
 	for (size_t n; *s; s += n) {
+		n = plain_bytes(s);
+		if (n > 0) {
+			buf_add(w->to, s, n);
+			continue;
+		}
 		int32_t c = code_point(s, &n);
 		const char *special = c > 0 && c < 0x80 ? strchr(plain, c) : NULL;
 		if (special)
@@ -455,6 +469,15 @@ static void out_array(struct json_out *w, const char *key, const struct json *v)
 }
 
 /* Recurses as deep as the value is nested; json_parse() has a limit to that. */
+void json_out_members(struct json_out *w, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+	if (len <= 2 || text[0] != '{' || text[len - 1] != '}')
+		return;
+	before(w, NULL);
+	buf_add(w->to, text + 1, len - 2);
+}
+
 void json_out_value(struct json_out *w, const char *key, const struct json *v)
 {
 	if (!v || json_is_null(v))

@@ -59,6 +59,8 @@ const struct json *json_value(void *it);
 /* Writes a parsed value back, as json_out writes. */
 struct json_out;
 void json_out_value(struct json_out *w, const char *key, const struct json *v);
+/* The members of an object of text that json_out wrote without indent, as they stand there. NULL, or what is no object, has none. */
+void json_out_members(struct json_out *w, const char *text);
 
 struct json_out {
 	struct buf *to;

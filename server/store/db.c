@@ -146,6 +146,16 @@ struct db_rows *db_query(struct db *d, struct err *e, const char *sql, const cha
 	return r;
 }
 
+int db_again(struct db_rows *r, struct err *e, const char *format, ...)
+{
+	va_list ap;
+	va_start(ap, format);
+	(void)sqlite3_reset(r->s); /* says again what the last step said */
+	int rc = bind(r->s, format, ap);
+	va_end(ap);
+	return rc == SQLITE_OK ? 0 : fail(r->d, rc, e);
+}
+
 int db_next(struct db_rows *r, struct err *e)
 {
 	int rc = sqlite3_step(r->s);

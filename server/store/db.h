@@ -48,6 +48,8 @@ bool db_release(struct db *d);
 
 /* Starts a query; every db_query() that gave rows needs a db_done(), which accepts NULL. */
 struct db_rows *db_query(struct db *d, struct err *e, const char *sql, const char *format, ...);
+/* Starts the same query over, with other values. */
+int db_again(struct db_rows *r, struct err *e, const char *format, ...);
 /* 1: there is a row, and the columns below may be read; 0: no more rows; -1: failed. */
 int db_next(struct db_rows *r, struct err *e);
 void db_done(struct db_rows *r);

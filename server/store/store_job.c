@@ -85,23 +85,28 @@ static int add_artifact(struct api_job *j, struct db_rows *r, struct err *e)
 	return read_artifact(r, &more[j->nartifacts++], e);
 }
 
-/* Runs a query about one job and hands every row to add(). */
-static int each_row(struct db *d, struct api_job *j, const char *sql, int (*add)(struct api_job *, struct db_rows *, struct err *),
-                    struct err *e)
+/* Runs a query about each of the jobs and hands every row to add(). */
+static int each_row(struct db *d, struct api_job *jobs, size_t n, const char *sql,
+                    int (*add)(struct api_job *, struct db_rows *, struct err *), struct err *e)
 {
-	struct db_rows *r = db_query(d, e, sql, "s", j->id);
-	int rc = r ? 1 : -1;
-	while (rc == 1 && (rc = db_next(r, e)) == 1)
-		if (add(j, r, e) < 0)
-			rc = -1;
+	struct db_rows *r = n > 0 ? db_query(d, e, sql, "s", jobs[0].id) : NULL;
+	int rc = n == 0 || r ? 0 : -1;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (i > 0)
+			rc = db_again(r, e, "s", jobs[i].id);
+		while (rc == 0 && (rc = db_next(r, e)) == 1)
+			rc = add(&jobs[i], r, e);
+	}
 	db_done(r);
 	return rc;
 }
 
-static int read_rest(struct db *d, struct api_job *j, struct err *e)
+static int read_rest(struct db *d, struct api_job *jobs, size_t n, struct err *e)
 {
-	return each_row(d, j, "SELECT code, layer, detail FROM job_warnings WHERE job_id = ? ORDER BY seq", add_warning, e) == 0 &&
-	                       each_row(d, j, "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? ORDER BY name",
+	return each_row(d, jobs, n, "SELECT code, layer, detail FROM job_warnings WHERE job_id = ? ORDER BY seq", add_warning, e) ==
+	                               0 &&
+	                       each_row(d, jobs, n,
+	                                "SELECT name, media_type, sha256, size FROM artifacts WHERE job_id = ? ORDER BY name",
 	                                add_artifact, e) == 0
 	               ? 0
 	               : -1;
@@ -117,7 +122,7 @@ static int get(struct db *d, const struct api_caller *who, const char *id, struc
 	else if (rc == 0)
 		rc = err_set(e, ERR_NOT_FOUND, "there is no job %.40s", id);
 	db_done(r);
-	return rc == 0 && read_rest(d, out, e) == 0 ? store_queue_place(d, out, e) : -1;
+	return rc == 0 && read_rest(d, out, 1, e) == 0 ? store_queue_place(d, out, e) : -1;
 }
 
 int store_job_get(struct store *s, const struct api_caller *who, const char *id, struct api_job *out, struct err *e)
@@ -131,17 +136,18 @@ int store_job_get(struct store *s, const struct api_caller *who, const char *id,
 	return rc;
 }
 
+/* A status is a condition of its own, so that its jobs are found along an index. */
+#define LIST(status)                                                                                                      \
+	"SELECT " COLUMNS " FROM jobs WHERE id < ?1 AND " STORE_SEES " AND " status " AND (?5 IS NULL OR model_id = ?5) " \
+	"AND (?6 IS NULL OR name GLOB ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels) l "                  \
+	"WHERE l.key = ?7 AND (?8 IS NULL OR l.value = ?8))) ORDER BY id DESC LIMIT ?9"
+
 static int list(struct db *d, const struct api_caller *who, const struct api_page *page, const struct api_job_filter *f,
                 struct api_job **out, size_t *n, struct err *e)
 {
-	struct db_rows *r = db_query(d, e,
-	                             "SELECT " COLUMNS " FROM jobs "
-	                             "WHERE (?1 = '' OR id < ?1) AND " STORE_SEES " AND (?4 IS NULL OR status = ?4) "
-	                             "AND (?5 IS NULL OR model_id = ?5) AND (?6 IS NULL OR name GLOB ?6) AND (?7 IS NULL OR EXISTS "
-	                             "(SELECT 1 FROM json_each(labels) l WHERE l.key = ?7 AND (?8 IS NULL OR l.value = ?8))) "
-	                             "ORDER BY id DESC LIMIT ?9",
-	                             "sissssssi", page->after, store_sees_all(who), store_owner(who), f->status, f->model, f->name,
-	                             f->label, f->label_value, page->limit);
+	struct db_rows *r = db_query(d, e, f->status ? LIST("status = ?4") : LIST("?4 IS NULL"), "sissssssi",
+	                             page->after[0] ? page->after : "~", store_sees_all(who), store_owner(who), f->status, f->model,
+	                             f->name, f->label, f->label_value, page->limit);
 	int rc = r ? 1 : -1;
 	while (rc == 1 && (rc = db_next(r, e)) == 1) {
 		struct api_job *more = realloc(*out, (*n + 1) * sizeof *more);
@@ -151,11 +157,11 @@ static int list(struct db *d, const struct api_caller *who, const struct api_pag
 		}
 		*out = more;
 		memset(&more[*n], 0, sizeof *more);
-		if (read_row(r, &more[(*n)++], e) < 0 || read_rest(d, &more[*n - 1], e) < 0)
+		if (read_row(r, &more[(*n)++], e) < 0)
 			rc = -1;
 	}
 	db_done(r);
-	return rc == 0 ? store_queue_places(d, *out, *n, e) : -1;
+	return rc == 0 && read_rest(d, *out, *n, e) == 0 ? store_queue_places(d, *out, *n, e) : -1;
 }
 
 int store_job_list(struct store *s, const struct api_caller *who, const struct api_page *page, const struct api_job_filter *f,
@@ -445,8 +451,7 @@ int store_job_frames(struct store *s, const struct api_caller *who, const char *
 static int queue(struct db *d, const struct api_caller *who, struct api_queue *out, struct err *e)
 {
 	enum { SHOWN = 100 };
-	if (db_get_int(d, e, &out->queued, NULL, "SELECT count(*) FROM jobs WHERE status = 'queued'", "") < 0 ||
-	    db_get_int(d, e, &out->running, NULL, "SELECT count(*) FROM jobs WHERE status IN ('running', 'pausing', 'canceling')",
+	if (db_get_int(d, e, &out->running, NULL, "SELECT count(*) FROM jobs WHERE status IN ('running', 'pausing', 'canceling')",
 	               "") < 0)
 		return -1;
 	out->jobs = calloc(SHOWN, sizeof *out->jobs);

@@ -200,6 +200,8 @@ int store_queue_first(struct db *d, const struct api_caller *who, size_t max, st
 	int rc = h.stands ? read_owners(d, NULL, &o, e) : err_nomem(e, "the queue");
 	if (rc == 0)
 		rc = find_first(d, who, &o, &h, e);
+	for (size_t i = 0; i < o.n; i++)
+		out->queued += o.at[i].waiting;
 	for (size_t i = 0; rc == 0 && i < h.n; i++)
 		h.jobs[i].position = place_of(&o, &h.stands[i]);
 	out->njobs += rc == 0 ? h.n : 0;

@@ -24,7 +24,7 @@ int store_queue_place(struct db *d, struct api_job *job, struct err *e);
 /* The same for many. */
 int store_queue_places(struct db *d, struct api_job *jobs, size_t n, struct err *e);
 
-/* The next max of the queue that the caller sees, in its order, added to those in out->jobs, which has room for them. */
+/* Counts those that wait, and adds the first max that the caller sees, in their order, to out->jobs, which has room for them. */
 int store_queue_first(struct db *d, const struct api_caller *who, size_t max, struct api_queue *out, struct err *e);
 
 /* The very first one is served: that is its owner's turn. *found is false when nobody waits. Inside store_begin(). */

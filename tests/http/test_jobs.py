@@ -170,6 +170,7 @@ def test_list_filters_and_cursor(daemon):
         r = daemon.submit(**body_of(daemon, num_candidates=1), name=f"run-{i % 2}", labels={"team": "a & b" if i % 3 else "c", "n": str(i)})
         jobs.append(r.json()["id"])
     daemon.succeed(jobs[-1])
+    assert daemon.json("/v1/jobs")["data"] == [daemon.json(f"/v1/jobs/{j}") for j in reversed(jobs)]
 
     def listed(**query):
         found, target = [], "/v1/jobs?" + urllib.parse.urlencode(query | {"limit": 2})

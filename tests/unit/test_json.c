@@ -208,6 +208,29 @@ static void parsed_values_are_written_back(void **state)
 	json_free(v);
 }
 
+static void members_are_written_as_they_stand(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {{"{\"a\": [1, {\"b\": \"}\"}]}", "{\"a\": [1, {\"b\": \"}\"}], \"last\": 1}"},
+	             {"{}", "{\"last\": 1}"},
+	             {"[1]", "{\"last\": 1}"},
+	             {"", "{\"last\": 1}"},
+	             {NULL, "{\"last\": 1}"}};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf b = BUF_INIT;
+		struct json_out w;
+		json_out_init(&w, &b, 0);
+		json_out_object(&w, NULL);
+		json_out_members(&w, cases[i].text);
+		json_out_integer(&w, "last", 1);
+		json_out_end_object(&w);
+		assert_string_equal(b.data, cases[i].expected);
+		buf_fini(&b);
+	}
+}
+
 static void numbers_are_written_as_python_writes_them(void **state)
 {
 	(void)state;
@@ -252,6 +275,7 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
 		cmocka_unit_test(utf8_is_recognized),
 		cmocka_unit_test(parsed_values_are_written_back),
+		cmocka_unit_test(members_are_written_as_they_stand),
 		cmocka_unit_test(numbers_are_written_as_python_writes_them),
 		cmocka_unit_test(numbers_that_are_none_have_names),
 	};
