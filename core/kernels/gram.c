@@ -3,6 +3,7 @@
 #include "core/base/numbers.h"
 #include "core/kernels/gemm.h"
 #include "core/kernels/gram_small.h"
+#include "core/kernels/lags_blas.h"
 #include "core/kernels/lags_many.h"
 #include "core/kernels/lags_single.h"
 #include "core/kernels/shifts.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 
 /* Ways to the sums, chosen by shape:
- *   shifted pictures: a convolution without stride and with many channels, or with one in each group, by lags (lags_many.h, lags_single.h).
+ *   shifted pictures: a convolution of many channels, or one without stride and with a channel in each group, by lags (lags_many.h, lags_single.h).
  *   many groups: a tile of work is a group; small matrices, each summed by one thread.
  *     One whose vectors lie in the input as they are (pointwise), or that is copied entry by entry, needs no BLAS.
  *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end.
@@ -324,18 +325,27 @@ static int need_part(struct gram *g, struct err *e)
 	return g->part ? 0 : err_nomem(e, "a Gram matrix");
 }
 
-static int add_lags(struct gram *g, const struct patches *p, const float *x, struct err *e)
+/* Whether products of pixels are worth more than the adding up of classes, of which there are at most so many. */
+static bool by_pixels(const struct patches *p)
 {
-	bool first = !g->pairs;
-	g->taps = p->kernel[1] * p->kernel[2];
-	if (first)
-		g->pairs = malloc((size_t)(lags_pairs(g->taps) * p->in_channels * p->in_channels) * sizeof *g->pairs);
-	return g->pairs ? lags_many_add(p, x, first, g->tiles, g->pairs, e) : err_nomem(e, "a Gram matrix");
+	return (2 * p->kernel[1] - 1) * (2 * p->kernel[2] - 1) <= p->in_channels && lags_many_fit(p);
 }
 
 static bool by_lags(const struct patches *p)
 {
-	return p->groups == 1 && p->fan_in > SMALL && p->in_channels >= MANY_CHANNELS && lags_fit(p);
+	return p->groups == 1 && p->fan_in > SMALL && p->in_channels >= MANY_CHANNELS && (by_pixels(p) || lags_fit(p));
+}
+
+static int add_lags(struct gram *g, const struct patches *p, const float *x, struct err *e)
+{
+	bool first = !g->pairs, pixels = by_pixels(p);
+	size_t n = (size_t)(lags_pairs(p->kernel[1] * p->kernel[2]) * p->in_channels * p->in_channels);
+	g->taps = p->kernel[1] * p->kernel[2];
+	if (first) /* lags_many_add() writes it */
+		g->pairs = pixels ? malloc(n * sizeof *g->pairs) : calloc(n, sizeof *g->pairs);
+	if (!g->pairs)
+		return err_nomem(e, "a Gram matrix");
+	return pixels ? lags_many_add(p, x, first, g->tiles, g->pairs, e) : lags_blas_add(p, x, g->tiles, g->pairs, e);
 }
 
 static bool by_shifts(const struct patches *p)
@@ -357,7 +367,7 @@ enum gram_way gram_way(const struct patches *p)
 double gram_work(const struct patches *p)
 {
 	double k = (double)p->fan_in, channels = (double)p->in_channels;
-	return by_lags(p) ? (double)lags_count(p) * channels * channels : k * k / 2;
+	return by_lags(p) ? (double)lags_many_products(p) * channels * channels : k * k / 2;
 }
 
 int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e)
@@ -399,7 +409,7 @@ static void spread_rows(void *ctx, int block, int thread)
 static int finish_lags(struct gram *g, struct err *e)
 {
 	int64_t channels = g->k / g->taps;
-	free(g->sum); /* of batches without positions */
+	free(g->sum);                                            /* of batches without positions */
 	g->sum = malloc((size_t)(g->k * g->k) * sizeof *g->sum); /* written before anything reads it */
 	if (!g->sum)
 		return err_nomem(e, "a Gram matrix");

@@ -2,11 +2,15 @@
 #define SEQMSE_LAGS_MANY_H
 
 /* The Gram matrices of two-dimensional convolutions of many channels, by lags (lags.h), with outer products of pixels (outer.h): pictures are put in panels of
- * channels once, and nothing is copied for a lag. Pixels whose partner lies outside of the picture are left out.
- */
+ * channels once, and nothing is copied for a lag. Pixels whose partner lies outside of the picture are left out. With a stride each pair of taps is a product of
+ * its own, over every stride-th pixel. */
 
 #include "core/base/tiles.h"
 #include "core/kernels/lags.h"
+
+/* Whether the layer is of this kind, whatever the size of its input; how many products of channels by channels it takes at a position. */
+bool lags_many_fit(const struct patches *p);
+int64_t lags_many_products(const struct patches *p);
 
 /* Adds a batch to sum[pairs][channels][channels], or, if it is the first one, puts it there: memory is touched by writing it, which costs a page fault less than
  * reading its zeros first. Of pairs (p, p) only entries (c, d) with d >= c are set. One group. Sums in float are over at most
