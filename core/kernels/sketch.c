@@ -94,6 +94,7 @@ int sketch_add(struct sketch *s, const struct patches_input *in, struct tiles *t
 {
 	int threads = tiles_threads(tiles), rc = -1;
 	struct multiplying m = {.s = s};
+	const struct sweep_work work = {multiply_tile, &m, .blocks = (int)((s->rank + BLOCK - 1) / BLOCK)};
 	const struct patches_input one = {.patches = in->patches, .x = in->x};
 	size_t most = (size_t)min64(sweep_most(s->k), in->patches.positions) + 1;
 	m.seen = calloc((size_t)threads, sizeof *m.seen);
@@ -105,7 +106,7 @@ int sketch_add(struct sketch *s, const struct patches_input *in, struct tiles *t
 		ok = m.seen[i] && m.part[i];
 	}
 	if (ok)
-		rc = sweep_run(&one, (int)((s->rank + BLOCK - 1) / BLOCK), tiles, multiply_tile, &m, e);
+		rc = sweep_run(&one, &work, tiles, e);
 	else
 		err_nomem(e, "a layer's sketch");
 	for (int i = 0; i < threads; i++) {

@@ -3,6 +3,7 @@
 #include "core/kernels/gram.h"
 #include "core/kernels/lags.h"
 #include "core/kernels/sweep.h"
+#include "core/search/pools.h"
 
 #include <math.h>
 
@@ -11,6 +12,9 @@ enum { SUMS = 8, ROWS = 128, FEW = 256 };
 
 /* Candidates that bounds leave, and times that the inputs are read then. */
 static const double LEFT = 3, READS = 4;
+
+/* The same of bounds by neighbours: the full range, the most promising one, and a share of all. */
+static const double POOLS_LEFT = 2, POOLS_LEFT_OF = 0.15, POOLS_READS = 3;
 
 static int64_t max64(int64_t a, int64_t b)
 {
@@ -80,12 +84,25 @@ static struct cost by_gram(const struct rates *r, const struct cost_layer *l)
 	return c;
 }
 
+/* Whether there are bounds by neighbours, and what is left of the multiply-adds then. */
+static bool pooled(const struct cost_layer *l, double *left)
+{
+	int64_t groups = l->patches.groups, batch = l->positions / (l->batches ? l->batches : 1);
+	*left = 1 / (double)pools_size(batch) + POOLS_LEFT / l->candidates + POOLS_LEFT_OF;
+	return l->alone && evidence_pools_pay(l->loss, l->by_pixel, l->vectors / groups, l->candidates);
+}
+
 static struct cost by_errors(const struct rates *r, const struct cost_layer *l)
 {
 	double k = (double)l->patches.fan_in, n = (double)l->positions * (double)l->patches.groups,
-	       rows = (double)l->vectors * l->candidates / (double)l->patches.groups;
-	double reads = share(l, n) < 1 ? READS : 1, read = reads * n * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
-	double ask = n * k * rows * share(l, n) / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
+	       rows = (double)l->vectors * l->candidates / (double)l->patches.groups, left = share(l, n),
+	       reads = left < 1 ? READS : 1, sums;
+	if (pooled(l, &sums)) {
+		left = sums;
+		reads = POOLS_READS;
+	}
+	double read = reads * n * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
+	double ask = n * k * rows * left / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
 	return (struct cost){EVIDENCE_DIRECT, 0, ask + read + drifting(r, l) / 2, direct_bytes(l)};
 }
 

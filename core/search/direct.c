@@ -4,7 +4,6 @@
 #include "core/kernels/gemm.h"
 #include "core/kernels/sweep.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,20 +21,6 @@ struct direct {
 	double *sum, *size;
 	struct scratch *scratch; /* [threads] */
 };
-
-static double sum_sizes(const float *a, int64_t n)
-{
-	double acc[LANES] = {0}, sum = 0;
-	int64_t i = 0;
-	for (; i + LANES <= n; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			acc[l] += fabs((double)a[i + l]);
-	for (; i < n; i++)
-		sum += fabs((double)a[i]);
-	for (int l = 0; l < LANES; l++)
-		sum += acc[l];
-	return sum;
-}
 
 /* sum of a_k^2 energy_k */
 static double weighted(const float *a, const double *energy, int64_t k)
@@ -81,8 +66,8 @@ static void add_block(void *ctx, const struct sweep_tile *t, int block, int thre
 {
 	const struct direct *x = ctx;
 	const struct scratch *s = &x->scratch[thread];
-	int64_t rows = x->ask->vectors * x->ask->changes, first = (int64_t)block * ROWS, n = rows - first,
-		at = t->group * rows + first;
+	int64_t first = (int64_t)block * ROWS, at = evidence_first_row(x->ask, t->group) + first,
+		n = evidence_first_row(x->ask, t->group + 1) - at;
 	n = n < ROWS ? n : ROWS;
 	for (int64_t i = 0; i < n; i++)
 		x->ask->change(x->ask->ctx, at + i, s->d + i * x->k);
@@ -97,35 +82,52 @@ static void add_block(void *ctx, const struct sweep_tile *t, int block, int thre
 	}
 }
 
-int direct_sums(const struct patches_input *in, const struct evidence_ask *ask, enum loss_fn loss, struct tiles *tiles, double *sum,
-                double *size, struct err *e)
+static int *count_blocks(const struct evidence_ask *ask, int64_t groups)
+{
+	int *blocks = malloc((size_t)groups * sizeof *blocks);
+	for (int64_t g = 0; blocks && g < groups; g++)
+		blocks[g] = (int)((evidence_first_row(ask, g + 1) - evidence_first_row(ask, g) + ROWS - 1) / ROWS);
+	return blocks;
+}
+
+static bool scratch_init(struct scratch *s, const struct patches_input *in)
+{
+	int64_t k = in->patches.fan_in;
+	size_t changes = (size_t)(ROWS * k), errors = (size_t)(ROWS * sweep_most(k));
+	s->d = malloc(changes * sizeof *s->d);
+	s->e = malloc(errors * sizeof *s->e);
+	s->w = in->x_float ? malloc(changes * sizeof *s->w) : NULL;
+	s->r = in->x_float ? malloc(errors * sizeof *s->r) : NULL;
+	return s->d && s->e && (!in->x_float || (s->w && s->r));
+}
+
+static void scratch_fini(struct scratch *s)
+{
+	free(s->d);
+	free(s->e);
+	free(s->w);
+	free(s->r);
+}
+
+int direct_sums(const struct patches_input *in, const struct evidence_ask *ask, enum loss_fn loss, int64_t pool,
+                struct tiles *tiles, double *sum, double *size, struct err *e)
 {
 	struct direct x = {.ask = ask, .loss = loss, .k = in->patches.fan_in, .sum = sum, .size = size};
-	int threads = tiles_threads(tiles), rc = -1;
-	int64_t rows = ask->vectors * ask->changes, most = sweep_most(x.k), all = in->patches.groups * rows;
+	int threads = tiles_threads(tiles), rc = -1, *blocks = count_blocks(ask, in->patches.groups);
+	int64_t all = evidence_first_row(ask, in->patches.groups);
 	memset(sum, 0, (size_t)all * sizeof *sum);
 	memset(size, 0, (size_t)all * sizeof *size);
-	size_t changes = (size_t)(ROWS * x.k), errors = (size_t)(ROWS * most);
 	x.scratch = calloc((size_t)threads, sizeof *x.scratch);
-	bool ok = x.scratch != NULL;
-	for (int i = 0; ok && i < threads; i++) {
-		struct scratch *s = &x.scratch[i];
-		s->d = malloc(changes * sizeof *s->d);
-		s->e = malloc(errors * sizeof *s->e);
-		s->w = in->x_float ? malloc(changes * sizeof *s->w) : NULL;
-		s->r = in->x_float ? malloc(errors * sizeof *s->r) : NULL;
-		ok = s->d && s->e && (!in->x_float || (s->w && s->r));
-	}
+	bool ok = x.scratch && blocks;
+	for (int i = 0; ok && i < threads; i++)
+		ok = scratch_init(&x.scratch[i], in);
 	if (ok)
-		rc = sweep_run(in, (int)((rows + ROWS - 1) / ROWS), tiles, add_block, &x, e);
+		rc = sweep_run(in, &(struct sweep_work){add_block, &x, .blocks_of = blocks, .pool = pool}, tiles, e);
 	else
 		err_nomem(e, "a layer's errors");
-	for (int i = 0; x.scratch && i < threads; i++) {
-		free(x.scratch[i].d);
-		free(x.scratch[i].e);
-		free(x.scratch[i].w);
-		free(x.scratch[i].r);
-	}
+	for (int i = 0; x.scratch && i < threads; i++)
+		scratch_fini(&x.scratch[i]);
 	free(x.scratch);
+	free(blocks);
 	return rc;
 }

@@ -66,6 +66,7 @@ static void add_block(void *ctx, const struct sweep_tile *s, int block, int thre
 int drift_add(struct drift *t, const struct patches_input *in, const struct evidence_ask *ask, struct tiles *tiles, struct err *e)
 {
 	struct adding a = {.t = t, .ask = ask};
+	const struct sweep_work work = {add_block, &a, .blocks = (int)((t->vectors + VECTORS - 1) / VECTORS)};
 	int threads = tiles_threads(tiles), rc = -1;
 	size_t weights = (size_t)(VECTORS * t->fan_in), errors = (size_t)(VECTORS * sweep_most(t->fan_in));
 	a.scratch = calloc((size_t)threads, sizeof *a.scratch);
@@ -76,7 +77,7 @@ int drift_add(struct drift *t, const struct patches_input *in, const struct evid
 		ok = a.scratch[i].w && a.scratch[i].r && a.scratch[i].h;
 	}
 	if (ok)
-		rc = sweep_run(in, (int)((t->vectors + VECTORS - 1) / VECTORS), tiles, add_block, &a, e);
+		rc = sweep_run(in, &work, tiles, e);
 	else
 		err_nomem(e, "a layer's two inputs");
 	for (int i = 0; a.scratch && i < threads; i++) {

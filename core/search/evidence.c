@@ -4,6 +4,7 @@
 #include "core/search/direct.h"
 #include "core/search/drift.h"
 #include "core/search/pixels.h"
+#include "core/search/pools.h"
 #include "core/search/quadratic.h"
 #include "core/search/shortlist.h"
 
@@ -122,7 +123,7 @@ static int add_part(const struct evidence *v, const struct evidence_ask *ask, co
                     struct err *e)
 {
 	double scale = v->loss == LOSS_L1 ? fabs(ask->scale) : ask->scale * ask->scale;
-	for (int64_t i = 0; i < v->groups * ask->vectors * ask->changes; i++) {
+	for (int64_t i = 0; i < evidence_first_row(ask, v->groups); i++) {
 		double sum = p->sum[i] * scale, round = rounding(v, p, i) * scale;
 		if (!isfinite(p->sum[i]) || !isfinite(p->size[i]))
 			return not_finite(e);
@@ -196,7 +197,7 @@ static int ask_batch(const struct evidence *v, const struct evidence_ask *ask, c
 		return pixels_add(in, ask, rounding_unit(v, 0), v->tiles, loss, tol, e);
 	p->positions = in->patches.positions;
 	int rc = v->strategy == EVIDENCE_GRAM ? gram_of_batch(v, ask, in, p, e)
-	                                      : direct_sums(in, ask, v->loss, v->tiles, p->sum, p->size, e);
+	                                      : direct_sums(in, ask, v->loss, 1, v->tiles, p->sum, p->size, e);
 	return rc ? rc : add_part(v, ask, p, loss, tol, e);
 }
 
@@ -219,7 +220,7 @@ static int ask_batches(const struct evidence *v, const struct evidence_ask *ask,
 static int all_losses(void *ctx, const struct evidence_ask *ask, double *loss, double *tol, struct err *e)
 {
 	const struct evidence *v = ctx;
-	size_t rows = (size_t)(v->groups * ask->vectors * ask->changes);
+	size_t rows = (size_t)evidence_first_row(ask, v->groups);
 	struct part p = {.sum = malloc(rows * sizeof(double)), .size = malloc(rows * sizeof(double))};
 	int64_t terms = 0;
 	int rc = -1;
@@ -369,7 +370,8 @@ static int best_losses(struct evidence *v, const struct evidence_ask *ask, doubl
 	else
 		err_nomem(e, "a layer's losses");
 	if (!rc)
-		rc = made ? shortlist_losses(ask, b.bound, b.guess, all_losses, v, loss, tol, e) : all_losses(v, ask, loss, tol, e);
+		rc = made ? shortlist_losses(ask, 1, b.bound, b.guess, all_losses, v, loss, tol, e)
+		          : all_losses(v, ask, loss, tol, e);
 	for (int i = 0; b.room && i < threads; i++)
 		free(b.room[i]);
 	free(b.room);
@@ -379,7 +381,45 @@ static int best_losses(struct evidence *v, const struct evidence_ask *ask, doubl
 	return rc;
 }
 
+/* ---- the same out of neighbours' sums ---- */
+
+/* From so many changes of a vector and rows of a group on it pays: two changes are asked for anyway, and the inputs are read three times. */
+enum { MANY = 8, MANY_ROWS = 96 };
+
+bool evidence_pools_pay(enum loss_fn loss, bool by_pixel, int64_t vectors, double changes)
+{
+	return loss != LOSS_MSE && !by_pixel && changes >= MANY && (double)vectors * changes >= MANY_ROWS;
+}
+
+static bool pools_pay(const struct evidence *v, const struct evidence_ask *ask)
+{
+	return ask->optional && v->strategy == EVIDENCE_DIRECT &&
+	       evidence_pools_pay(v->loss, v->by_pixel, ask->vectors, (double)ask->changes);
+}
+
+static int pooled_losses(struct evidence *v, const struct evidence_ask *ask, double *loss, double *tol, struct err *e)
+{
+	int64_t rows = evidence_first_row(ask, v->groups);
+	double *bound = calloc((size_t)rows, sizeof *bound);
+	int rc = bound ? 0 : err_nomem(e, "a layer's losses");
+	for (int64_t b = 0; b < v->source.batches && !rc; b++) {
+		struct patches_input in;
+		rc = v->source.look(v->source.ctx, b, &in, e);
+		if (!rc)
+			rc = pools_add(&in, ask, v->loss, v->tiles, bound, e);
+		v->source.looked(v->source.ctx, b);
+	}
+	for (int64_t i = 0; i < rows && !rc; i++)
+		bound[i] = loss_of_run(v->loss, bound[i], v->source.batches);
+	if (!rc)
+		rc = shortlist_losses(ask, v->groups, bound, bound, all_losses, v, loss, tol, e);
+	free(bound);
+	return rc;
+}
+
 int evidence_losses(struct evidence *v, const struct evidence_ask *ask, double *loss, double *tol, struct err *e)
 {
+	if (pools_pay(v, ask))
+		return pooled_losses(v, ask, loss, tol, e);
 	return bounds_pay(v, ask) ? best_losses(v, ask, loss, tol, e) : all_losses(v, ask, loss, tol, e);
 }

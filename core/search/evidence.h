@@ -68,10 +68,21 @@ struct evidence_ask {
 	const float *(*weights)(void *ctx, int64_t group, int64_t vector);
 	/* Whether a row's loss is of no interest unless it is its vector's least. NULL: no row is like this. */
 	bool (*optional)(void *ctx, int64_t row);
+	/* NULL, or [groups + 1] where groups have different numbers of vectors: the rows of group g are first[g] .. first[g + 1] - 1, with one change each. */
+	const int64_t *first;
 };
+
+/* A group's first row; of the number of groups: how many rows there are. */
+static inline int64_t evidence_first_row(const struct evidence_ask *ask, int64_t group)
+{
+	return ask->first ? ask->first[group] : group * ask->vectors * ask->changes;
+}
 
 /* How many directions bounds are made of, where a loss costs so many multiply-adds for each entry of the change (sketch.h); 0: bounds would not pay. */
 int64_t evidence_bound_rank(double work);
+
+/* Whether losses of the direct strategy are bounded by sums of neighbours (pools.h), for questions with optional changes, so many of each vector of a group. */
+bool evidence_pools_pay(enum loss_fn loss, bool by_pixel, int64_t vectors, double changes);
 
 /* The loss of every row over all batches; tol bounds its rounding error (statistically, with a wide margin). Both have room for all rows. An
  * optional row that cannot be its vector's least may get an estimate, above the least loss by more than tolerances, and the tolerance 0. */

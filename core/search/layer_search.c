@@ -366,13 +366,24 @@ static bool is_dead(const struct layer_search *s, int64_t unit)
 	return !same_grid(layer_search_candidate(s, unit, first), layer_search_candidate(s, unit, last));
 }
 
+/* A unit's first least candidate. Those with the same grid have the same loss, whatever its last digits say. */
+static int best_of(const struct layer_search *s, int64_t unit)
+{
+	const double *loss = s->loss + unit * s->candidates;
+	int best = first_least(loss, s->candidates);
+	while (best > 0 && isfinite(loss[best - 1]) &&
+	       same_grid(layer_search_candidate(s, unit, best - 1), layer_search_candidate(s, unit, best)))
+		best--;
+	return best;
+}
+
 /* Units that have a grid in common all vote for it, but dead ones only where no other does. */
 static void choose_shared(struct layer_search *s, int64_t first, int64_t n, int *chosen)
 {
 	int64_t dead = 0;
 	*chosen = s->settings.first_candidate;
 	for (int64_t u = first; u < first + n; u++) {
-		int best = first_least(s->loss + u * s->candidates, s->candidates);
+		int best = best_of(s, u);
 		*chosen = best > *chosen ? best : *chosen;
 		dead += is_dead(s, u);
 	}

@@ -24,7 +24,7 @@ enum rates_kind {
 	RATES_COPY,   /* bytes that are read and written */
 };
 
-enum { RATES = 20, RATES_SETS = 8 };
+enum { RATES = 21, RATES_SETS = 8 };
 
 struct rates {
 	double of[RATES]; /* in the order of rates.c's table */

@@ -5,8 +5,9 @@
 /* Some rows of a question, as a question of its own. */
 struct list {
 	const struct evidence_ask *ask;
-	int64_t n;
-	int64_t *row;
+	int64_t n, groups;
+	int64_t *row;   /* ascending */
+	int64_t *first; /* [groups + 1] */
 	double *loss, *tol;
 };
 
@@ -19,16 +20,34 @@ static void change(void *ctx, int64_t row, float *d)
 static const float *weights(void *ctx, int64_t group, int64_t vector)
 {
 	const struct list *l = ctx;
-	return l->ask->weights(l->ask->ctx, group, l->row[vector] / l->ask->changes);
+	int64_t row = l->row[l->first[group] + vector];
+	return l->ask->weights(l->ask->ctx, group, row / l->ask->changes - group * l->ask->vectors);
+}
+
+/* Where each group's rows begin. */
+static void count_groups(struct list *l)
+{
+	int64_t at = 0;
+	for (int64_t g = 0; g <= l->groups; g++) {
+		while (at < l->n && l->row[at] < evidence_first_row(l->ask, g))
+			at++;
+		l->first[g] = at;
+	}
 }
 
 /* Asks for the listed rows, and puts the answers where they belong. */
 static int ask_listed(struct list *l, shortlist_fn *fn, void *ctx, double *loss, double *tol, struct err *e)
 {
-	const struct evidence_ask some = {
-		.vectors = l->n, .changes = 1, .scale = l->ask->scale, .ctx = l, .change = change, .weights = weights};
+	const struct evidence_ask some = {.vectors = l->n,
+	                                  .changes = 1,
+	                                  .scale = l->ask->scale,
+	                                  .ctx = l,
+	                                  .change = change,
+	                                  .weights = weights,
+	                                  .first = l->first};
 	if (!l->n)
 		return 0;
+	count_groups(l);
 	int rc = fn(ctx, &some, l->loss, l->tol, e);
 	for (int64_t i = 0; i < l->n && !rc; i++) {
 		loss[l->row[i]] = l->loss[i];
@@ -49,7 +68,7 @@ static int64_t first_least(const double *a, int64_t n)
 static void list_first(struct list *l, const double *guess)
 {
 	const struct evidence_ask *ask = l->ask;
-	for (int64_t v = 0; v < ask->vectors; v++) {
+	for (int64_t v = 0; v < l->groups * ask->vectors; v++) {
 		int64_t first = v * ask->changes, best = first + first_least(guess + first, ask->changes);
 		for (int64_t row = first; row < first + ask->changes; row++)
 			if (row == best || !ask->optional(ask->ctx, row))
@@ -72,7 +91,7 @@ static double best_known(const struct list *l, int64_t v, int64_t *at)
 static void list_rest(const struct list *l, const double *bound, const double *guess, struct list *more, double *loss, double *tol)
 {
 	int64_t at = 0, listed = 0;
-	for (int64_t v = 0; v < l->ask->vectors; v++) {
+	for (int64_t v = 0; v < l->groups * l->ask->vectors; v++) {
 		double best = best_known(l, v, &at);
 		for (int64_t row = v * l->ask->changes; row < (v + 1) * l->ask->changes; row++) {
 			if (listed < l->n && l->row[listed] == row) {
@@ -87,28 +106,31 @@ static void list_rest(const struct list *l, const double *bound, const double *g
 	}
 }
 
-static int list_init(struct list *l, const struct evidence_ask *ask, struct err *e)
+static int list_init(struct list *l, const struct evidence_ask *ask, int64_t groups, struct err *e)
 {
-	size_t rows = (size_t)(ask->vectors * ask->changes);
+	size_t rows = (size_t)evidence_first_row(ask, groups);
 	*l = (struct list){.ask = ask,
+	                   .groups = groups,
+	                   .first = calloc((size_t)groups + 1, sizeof *l->first),
 	                   .row = calloc(rows, sizeof *l->row),
 	                   .loss = calloc(rows, sizeof *l->loss),
 	                   .tol = calloc(rows, sizeof *l->tol)};
-	return l->row && l->loss && l->tol ? 0 : err_nomem(e, "a layer's losses");
+	return l->row && l->first && l->loss && l->tol ? 0 : err_nomem(e, "a layer's losses");
 }
 
 static void list_fini(struct list *l)
 {
 	free(l->row);
+	free(l->first);
 	free(l->loss);
 	free(l->tol);
 }
 
-int shortlist_losses(const struct evidence_ask *ask, const double *bound, const double *guess, shortlist_fn *fn, void *ctx,
-                     double *loss, double *tol, struct err *e)
+int shortlist_losses(const struct evidence_ask *ask, int64_t groups, const double *bound, const double *guess, shortlist_fn *fn,
+                     void *ctx, double *loss, double *tol, struct err *e)
 {
 	struct list first = {0}, more = {0};
-	int rc = list_init(&first, ask, e) || list_init(&more, ask, e) ? -1 : 0;
+	int rc = list_init(&first, ask, groups, e) || list_init(&more, ask, groups, e) ? -1 : 0;
 	if (rc)
 		goto out;
 	list_first(&first, guess);

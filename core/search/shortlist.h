@@ -11,8 +11,9 @@
 /* Losses and tolerances of all rows of a question; ctx is evidence. */
 typedef int shortlist_fn(void *ctx, const struct evidence_ask *ask, double *loss, double *tol, struct err *e);
 
-/* bound and guess have a number for each row of the question, which is for one group and has optional(); no guess is less than its bound. */
-int shortlist_losses(const struct evidence_ask *ask, const double *bound, const double *guess, shortlist_fn *fn, void *ctx,
-                     double *loss, double *tol, struct err *e);
+/* bound and guess have a number for each row of the question, which has optional(); no guess is less than its bound. fn is asked questions with first
+ * (evidence.h); of one group also in the plain form, which is the same. */
+int shortlist_losses(const struct evidence_ask *ask, int64_t groups, const double *bound, const double *guess, shortlist_fn *fn,
+                     void *ctx, double *loss, double *tol, struct err *e);
 
 #endif
