@@ -7,6 +7,7 @@
  *     gram      gathering N gram_work(), asking R K^2 / 2; of a loss that is taken batch by batch both, for every batch, while asking
  *     direct    asking N K R, after N K numbers were read again and copied
  *     bounds    (shortlist.h) of rank r leave about three of a vector's candidates to be asked for: R r more, instead of the rest
+ *     pools     (pools.h) cost a 16th of asking, or an 8th, and leave the full range, the most promising candidate and 15 % of all
  *     asym      on top, for V vectors: 2 N K V, an output and a gradient of the weights
  *
  * divided by the rates of the machine's kernels. The answers do not depend on the choice.

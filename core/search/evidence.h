@@ -85,7 +85,7 @@ int64_t evidence_bound_rank(double work);
 bool evidence_pools_pay(enum loss_fn loss, bool by_pixel, int64_t vectors, double changes);
 
 /* The loss of every row over all batches; tol bounds its rounding error (statistically, with a wide margin). Both have room for all rows. An
- * optional row that cannot be its vector's least may get an estimate, above the least loss by more than tolerances, and the tolerance 0. */
+ * optional row that cannot be its vector's least may get an estimate or a lower bound, above the least loss by more than tolerances, and the tolerance 0. */
 int evidence_losses(struct evidence *v, const struct evidence_ask *ask, double *loss, double *tol, struct err *e);
 
 #endif

@@ -6,7 +6,7 @@
  *     sum over S of |e| >= |sum over S of e|        sum over S of e^2 >= (sum over S of e)^2 / |S|
  *
  * (triangle inequality; Cauchy-Schwarz), and errors are linear in the inputs, so that the sum over S of e is the error at the sum of S's vectors. Neighbours in a picture look
- * alike: with 16 in a set bounds are 0.7 to 0.95 of the losses (DESIGN.md). */
+ * alike, so that little is lost (DESIGN.md has what it saves). */
 
 #include "core/search/evidence.h"
 
