@@ -272,15 +272,15 @@ def test_one_order_explains_what_clients_heard(start, reference, tmp_path):
     killer = Killer(world, SEED)
 
     def one(i):
-        if i == CLIENTS:
-            return killer.run(over)
         try:
+            if i == CLIENTS:
+                killer.run(over)
+                return
             client = Client(world, f"{SEED} {i}")
             while world.done < OPERATIONS and not over.is_set():
                 client.step()
         finally:
             over.set()
-        return None
     in_threads(CLIENTS + 1, one)
     ends = last_look(world)
     world.history.write(tmp_path / "history.jsonl")
