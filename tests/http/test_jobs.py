@@ -359,7 +359,8 @@ def test_dry_run_measures_the_machine_once(daemon):
             daemon.start()
         assert post(daemon, "/v1/jobs?dry_run=true", body).json()["estimate"]
         kept = rates.read_bytes()
-        assert len(json.loads(kept)[0]["rates"]) == 20
+        measured = json.loads(kept)[0]["rates"]
+        assert measured and all(rate > 0 for rate in measured)
         assert post(daemon, "/v1/jobs?dry_run=true", body).json()["estimate"]
         assert rates.read_bytes() == kept
 
