@@ -201,7 +201,7 @@ def test_a_running_job_is_watched_and_stopped(open_page, daemon, axe, tmp_path):
     big = tmp_path / "big.npz"
     images = numpy.load(CALIB)["image"]
     numpy.savez(big, image=numpy.tile(images, (60000 // len(images), 1, 1, 1)))
-    job = named(daemon, "a long one", big, num_candidates=2000)
+    job = named(daemon, "a long one", big, num_candidates=100000)
     w = open_page("#/")
     w.page.get_by_text("running", exact=True).wait_for()
     w.shot("queue")
