@@ -10,6 +10,7 @@
 #include "server/http/guard.h"
 #include "server/http/guests.h"
 #include "server/http/metrics.h"
+#include "server/http/trace.h"
 #include "server/http/upload.h"
 #include "server/http/watch.h"
 #include "server/store/blob.h"
@@ -63,9 +64,9 @@ struct exchange {
 	struct buf json;
 	int64_t seen, limit; /* bytes of the body, and how many there may be */
 	char id[65], method[16];
-	char trace[56];  /* the traceparent that we answer with */
-	int64_t started; /* monotonic */
-	int status;      /* that was sent, for the log */
+	char trace[TRACE_TEXT + 1]; /* the traceparent that we answer with */
+	int64_t started;            /* monotonic */
+	int status;                 /* that was sent, for the log */
 	struct auth_grant grant;
 	char address[64];
 	size_t sent; /* of a stream: bytes of the body so far */
@@ -177,22 +178,6 @@ static void name_request(struct exchange *x)
 	x->q.id = x->id;
 }
 
-/* Goes on with the client's trace (https://www.w3.org/TR/trace-context/), or begins one; the span is ours. */
-static void name_trace(struct exchange *x)
-{
-	static const char hex[] = "0123456789abcdef";
-	const char *given = http_header(&x->q, "traceparent");
-	struct err e = ERR_INIT;
-	char own[33] = "", trace[33] = "", span[33] = "";
-	bool good = given && strlen(given) == 55 && memcmp(given, "00-", 3) == 0 && strspn(given + 3, hex) == 32 &&
-	            given[35] == '-' && strspn(given + 36, hex) == 16 && given[52] == '-' && strspn(given + 53, hex) == 2 &&
-	            strspn(given + 3, "0") < 32 && strspn(given + 36, "0") < 16;
-	(void)id_random(own, &e);
-	(void)id_random(span, &e);
-	(void)snprintf(trace, sizeof trace, "%.32s", good ? given + 3 : own);
-	(void)snprintf(x->trace, sizeof x->trace, "00-%s-%.16s-%s", trace, span, good ? given + 53 : "00");
-}
-
 static void refuse_head(struct exchange *x, const struct err *e)
 {
 	problem_set(&x->r, &x->q, e->code == ERR_MEMORY ? PROBLEM_MEMORY : PROBLEM_BAD_REQUEST, "%s", e->msg);
@@ -207,7 +192,7 @@ static bool read_head(struct exchange *x, const char *method, const char *versio
 	x->q.method = http_method_of(method);
 	(void)snprintf(x->method, sizeof x->method, "%s", method);
 	name_request(x);
-	name_trace(x);
+	trace_name(http_header(&x->q, "traceparent"), x->trace);
 	read_address(x);
 	x->guest = guest_of(x->connection);
 	guest_enter(x->guest, GUEST_BODY);

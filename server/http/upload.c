@@ -2,6 +2,7 @@
 
 #include "core/base/io.h"
 #include "core/base/sha256.h"
+#include "server/http/digest.h"
 #include "server/store/store_upload.h"
 
 #include <errno.h>
@@ -20,43 +21,6 @@ struct upload {
 	char checksum[SHA256_HEX + 1];
 };
 
-static int base64_value(char c)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c ? strchr(alphabet, c) : NULL;
-	return at ? (int)(at - alphabet) : -1;
-}
-
-/* 44 characters of base64 (32 bytes) into hexadecimal digits. */
-static bool base64_to_hex(const char *text, char hex[SHA256_HEX + 1])
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned bits = 0, have = 0;
-	size_t n = 0;
-	for (size_t i = 0; i < 43; i++) {
-		int v = base64_value(text[i]);
-		if (v < 0)
-			return false;
-		bits = bits << 6 | (unsigned)v;
-		for (have += 6; have >= 4 && n < SHA256_HEX; have -= 4)
-			hex[n++] = digits[bits >> (have - 4) & 15];
-	}
-	hex[n] = '\0';
-	return n == SHA256_HEX && text[43] == '=';
-}
-
-/* "sha-512=:…:, sha-256=:…:" (RFC 9530). */
-static int read_digest(const char *text, char want[SHA256_HEX + 1], struct err *e)
-{
-	const char *at = text ? strstr(text, "sha-256=") : NULL;
-	if (!at)
-		return 0;
-	at += strlen("sha-256=");
-	if (at[0] == ':' && strlen(at) >= 46 && at[45] == ':' && base64_to_hex(at + 1, want))
-		return 0;
-	return err_set(e, ERR_BAD_PARAM, "the announced digest is not sha-256=:44 characters of base64:");
-}
-
 struct upload *upload_new(struct blobs *b, int64_t limit, const char *digest, struct err *e)
 {
 	struct upload *u = calloc(1, sizeof *u);
@@ -66,7 +30,7 @@ struct upload *upload_new(struct blobs *b, int64_t limit, const char *digest, st
 	}
 	u->limit = limit;
 	u->fd = -1;
-	if (read_digest(digest, u->want, e) == 0 && (u->part = part_new(b, e)))
+	if (digest_read(digest, u->want, e) == 0 && (u->part = part_new(b, e)))
 		return u;
 	upload_free(u);
 	return NULL;

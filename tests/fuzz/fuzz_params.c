@@ -1,9 +1,10 @@
 /* Settings as a JSON object, or as a command line's text, "name=value" a line. What they come to is written, and reads back
- * to the same. */
+ * to the same, which is judged like it; so is a copy. */
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/base/json.h"
+#include "core/search/layer_settings.h"
 #include "core/workflow/params.h"
 
 #include <stdint.h>
@@ -43,6 +44,28 @@ static struct buf written(const struct params *p)
 	return b;
 }
 
+/* The contradictions among them, in words; "" for none. */
+static struct err judged(const struct params *p)
+{
+	struct err e = ERR_INIT;
+	if (layer_settings_check(p, &e) != 0 && e.msg[0] != '/')
+		abort();
+	return e;
+}
+
+static void check_copy(const struct params *p, const struct buf *text)
+{
+	struct params copy;
+	struct err e = ERR_INIT;
+	if (params_copy(&copy, p, &e) != 0)
+		abort();
+	struct buf b = written(&copy);
+	if (strcmp(b.data, text->data) != 0)
+		abort();
+	params_fini(&copy);
+	buf_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct params p, again;
@@ -58,8 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	params_init(&again);
 	set_object(&again, once.data, once.len, true);
 	struct buf twice = written(&again);
-	if (strcmp(once.data, twice.data) != 0)
+	if (strcmp(once.data, twice.data) != 0 || strcmp(judged(&p).msg, judged(&again).msg) != 0)
 		abort();
+	check_copy(&p, &once);
 	params_fini(&p);
 	params_fini(&again);
 	buf_fini(&once);

@@ -342,6 +342,8 @@ static void uploads_are_compared_with_the_announced_digest(void **state)
 	assert_int_equal(upload_of("hello", 5, "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"), ERR_NONE);
 	assert_int_equal(upload_of("hello", 5, "sha-512=:AAAA:, sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"), ERR_NONE);
 	assert_int_equal(upload_of("hello", 5, "md5=:AAAA:"), ERR_NONE);
+	assert_int_equal(upload_of("hello", 5, "x-sha-256=:AAAA:"), ERR_NONE);
+	assert_int_equal(upload_of("hellO", 5, "x-sha-256=:AAAA:,sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"), ERR_BAD_PARAM);
 	assert_int_equal(upload_of("hellO", 5, "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"), ERR_BAD_PARAM);
 	assert_int_equal(upload_of("hello", 5, "sha-256=:LPJN:"), ERR_BAD_PARAM);
 	assert_int_equal(upload_of("hello", 5, "sha-256=LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="), ERR_BAD_PARAM);
