@@ -7,7 +7,7 @@
 enum { LANES = 32 };
 
 /* Halves of the lanes onto each other. */
-static inline __attribute__((always_inline)) double add_up(double *acc)
+SIMD_INLINE double add_up(double *acc)
 {
 	for (int half = LANES / 2; half > 0; half /= 2)
 		for (int l = 0; l < half; l++)
