@@ -190,6 +190,7 @@ int64_t db_changes(struct db *d)
 
 int db_begin(struct db *d, struct err *e)
 {
+	db_rollback(d); /* of an earlier one, where that failed */
 	return db_script(d, "BEGIN IMMEDIATE", e);
 }
 

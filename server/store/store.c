@@ -223,10 +223,11 @@ static int is_used(void *ctx, const char *sha256, struct err *e)
 	return found;
 }
 
-static void remove_unused(struct store *s)
+/* Files stay where the rows cannot be trusted: in a transaction that could not be rolled back. */
+static void remove_unused(struct store *s, bool settled)
 {
 	struct err ignored = ERR_INIT; /* a file that stays is swept at the next start */
-	for (size_t i = 0; i < s->ntouched; i++)
+	for (size_t i = 0; i < s->ntouched && settled; i++)
 		if (is_used(s->writer, s->touched[i], &ignored) == 0)
 			blob_remove(s->blobs, s->touched[i]);
 	free(s->touched);
@@ -238,9 +239,7 @@ int store_end(struct store *s, int rc, struct err *e)
 {
 	if (rc == 0)
 		rc = db_commit(s->writer, e);
-	else
-		db_rollback(s->writer);
-	remove_unused(s);
+	remove_unused(s, db_release(s->writer));
 	give_writer(s);
 	return rc;
 }

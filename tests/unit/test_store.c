@@ -1,3 +1,4 @@
+#include "mishap.h"
 #include "scratch.h"
 
 #include "server/base/id.h"
@@ -608,6 +609,20 @@ static void a_newer_database_is_refused(void **state)
 	assert_int_equal(e.code, ERR_BAD_STATE);
 }
 
+static void a_rollback_that_fails_holds_nobody_up(void **state)
+{
+	bool failed = true;
+	(void)state;
+	for (long n = 1; failed; n++) { /* one of its calls is the rollback */
+		struct err e = ERR_INIT;
+		mishap_begin(n);
+		(void)store_probe(s, &e);
+		failed = mishap_end();
+		must(store_begin(s, &e) ? 0 : -1, &e);
+		must(store_end(s, 0, &e), &e);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, close_store)
@@ -633,6 +648,7 @@ int main(void)
 		T(equal_jobs_of_an_owner_share_results),
 		T(a_job_pauses_and_goes_on),
 		T(a_newer_database_is_refused),
+		T(a_rollback_that_fails_holds_nobody_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
