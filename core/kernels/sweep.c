@@ -106,6 +106,12 @@ static void pool_tile(const struct patch_tile *t, int64_t pool, int64_t at, int6
 	}
 }
 
+/* Where so many numbers further on in the room begin; NULL where there is none. */
+static float *further(float *room, int64_t numbers)
+{
+	return room ? room + numbers : NULL;
+}
+
 static struct sweep_tile make_sums(const struct sweep *s, int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1,
                                    const struct room *room)
 {
@@ -115,8 +121,12 @@ static struct sweep_tile make_sums(const struct sweep *s, int64_t group, int64_t
 	bool by_k = !p->linear || p->transposed;
 	t.q = (struct patch_tile){room->q_sums, by_k ? sums : p->fan_in, sums, by_k};
 	t.diff = s->in->x_float ? (struct patch_tile){room->diff_sums, t.q.ld, sums, by_k} : t.diff;
-	for (int64_t done = 0; done < count; done += s->most) {
-		struct sweep_tile v = make_vectors(s, group, first + done, min64(s->most, count - done), k0, k1, room);
+	for (int64_t done = 0, most = min64(s->most, count); done < count; done += most) {
+		/* The last vectors are fewer, and so entries lie closer together; but the first of these begins where it always did, as other threads may
+		 * still be at their entries of the vectors before. */
+		int64_t n = min64(most, count - done), skip = by_k ? k0 * (most - n) : 0;
+		const struct room own = {.q = further(room->q, skip), .diff = further(room->diff, skip), .energy = room->energy};
+		struct sweep_tile v = make_vectors(s, group, first + done, n, k0, k1, &own);
 		pool_tile(&v.q, s->pool, done / s->pool, k0, k1, &t.q, room->q_sums);
 		if (s->in->x_float)
 			pool_tile(&v.diff, s->pool, done / s->pool, k0, k1, &t.diff, room->diff_sums);

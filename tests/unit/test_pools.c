@@ -55,11 +55,13 @@ enum { K = 40, ROWS = 6 };
 
 struct made {
 	float *d, *w;
+	int64_t k;
 };
 
 static void made_change(void *ctx, int64_t row, float *d)
 {
-	memcpy(d, ((const struct made *)ctx)->d + row * K, K * sizeof *d);
+	const struct made *m = ctx;
+	memcpy(d, m->d + row * m->k, (size_t)m->k * sizeof *d);
 }
 
 static const float *made_weights(void *ctx, int64_t group, int64_t vector)
@@ -102,7 +104,7 @@ static void check_bounds(float shared, float own, float size, int64_t positions,
 {
 	struct err e = ERR_INIT;
 	float *x = numbers(positions * K, shared, own, size), *y = numbers(positions * K, shared, own, size);
-	struct made m = {numbers(ROWS * K, 0, 1, 1), numbers(K, 0, 1, 1)};
+	struct made m = {numbers(ROWS * K, 0, 1, 1), numbers(K, 0, 1, 1), K};
 	const struct patches_input in = {.patches = {.groups = 1, .fan_in = K, .positions = positions, .linear = true},
 	                                 .x = x,
 	                                 .x_float = differ ? y : NULL};
@@ -144,6 +146,47 @@ static void bounds_are_below_the_losses(void **state)
 			check_bounds(1, 1, 3e37f, positions[i], differ);  /* sums are infinite */
 			check_bounds(0, 0, 1, positions[i], differ);      /* nothing */
 		}
+}
+
+/* Threads share the entries of a wide convolution's vectors, the last of which are fewer than the others. */
+static void sums_are_the_same_with_any_number_of_threads(void **state)
+{
+	enum { CHANNELS = 40, SIDE = 28, IMAGES = 8, FAN_IN = CHANNELS * 9, TIMES = 20 };
+	struct err e = ERR_INIT;
+	int64_t n = (int64_t)IMAGES * CHANNELS * SIDE * SIDE;
+	float *x = numbers(n, 0, 1, 1), *y = numbers(n, 0, 1, 1);
+	struct made m = {numbers((int64_t)ROWS * FAN_IN, 0, 1, 1), numbers(FAN_IN, 0, 1, 1), FAN_IN};
+	struct patches_input in = {.patches = {.groups = 1,
+	                                       .fan_in = FAN_IN,
+	                                       .positions = (int64_t)IMAGES * SIDE * SIDE,
+	                                       .in_channels = CHANNELS,
+	                                       .in = {1, SIDE, SIDE},
+	                                       .out = {1, SIDE, SIDE},
+	                                       .kernel = {1, 3, 3},
+	                                       .stride = {1, 1, 1},
+	                                       .dilation = {1, 1, 1},
+	                                       .pad = {0, 1, 1}},
+	                           .x = x};
+	const struct evidence_ask ask = {
+		.vectors = ROWS / 2, .changes = 2, .scale = 1, .ctx = &m, .change = made_change, .weights = made_weights};
+	(void)state;
+	for (int differ = 0; differ < 2; differ++) {
+		double bound[ROWS];
+		in.x_float = differ ? y : NULL;
+		for (int time = 0; time < TIMES; time++) {
+			double again[ROWS] = {0};
+			struct tiles *tiles = tiles_new(time == 0 ? 1 : 1 + time % 3);
+			assert_int_equal(pools_add(&in, &ask, LOSS_L1, tiles, again, &e), 0);
+			if (time == 0)
+				memcpy(bound, again, sizeof bound);
+			assert_memory_equal(bound, again, sizeof bound);
+			tiles_free(tiles);
+		}
+	}
+	free(x);
+	free(y);
+	free(m.d);
+	free(m.w);
 }
 
 /* ---- real layers ---- */
@@ -401,8 +444,11 @@ int main(void)
 {
 	struct err e = ERR_INIT;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sums_agree_with_their_plain_twins),         cmocka_unit_test(bounds_are_below_the_losses),
-		cmocka_unit_test(digits_cnn_is_searched_as_plainly),         cmocka_unit_test(mnist_resnet_is_searched_as_plainly),
+		cmocka_unit_test(sums_agree_with_their_plain_twins),
+		cmocka_unit_test(bounds_are_below_the_losses),
+		cmocka_unit_test(sums_are_the_same_with_any_number_of_threads),
+		cmocka_unit_test(digits_cnn_is_searched_as_plainly),
+		cmocka_unit_test(mnist_resnet_is_searched_as_plainly),
 		cmocka_unit_test(efficientnet_lite0_is_searched_as_plainly),
 	};
 	if (gemm_open(&e))
