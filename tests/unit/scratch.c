@@ -5,18 +5,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char folder[64];
 static int files;
 
-const char *scratch_new(void)
+static const char *make(const char *below)
 {
-	(void)snprintf(folder, sizeof folder, "/tmp/seqmsed-test-XXXXXX");
+	(void)snprintf(folder, sizeof folder, "%s/seqmsed-test-XXXXXX", below);
 	if (!mkdtemp(folder)) {
 		perror(folder);
 		exit(1);
 	}
 	return folder;
+}
+
+const char *scratch_new(void)
+{
+	return make("/tmp");
+}
+
+const char *scratch_in_memory(void)
+{
+	return make(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 static int drop(const char *path, const struct stat *s, int type, struct FTW *at)
