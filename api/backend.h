@@ -206,7 +206,7 @@ struct api_preview {
 	char *params, *layers; /* JSON object, and the array of the model's layers */
 	int64_t samples, samples_used, searchable;
 	char *estimate; /* JSON object: what it would take; NULL where that could not be found out, and why */
-	char no_estimate[256];
+	struct err no_estimate;
 	char reuse[API_ID + 1]; /* the job whose results it would get; "": none */
 };
 

@@ -163,7 +163,7 @@ static void preview_json(struct json_out *w, const struct api_preview *p)
 	if (!p->estimate) {
 		json_out_object(w, NULL);
 		json_out_string(w, "code", "no-estimate");
-		json_out_string(w, "detail", p->no_estimate);
+		json_out_string(w, "detail", p->no_estimate.msg);
 		json_out_end_object(w);
 	}
 	if (p->samples_used < p->samples) {

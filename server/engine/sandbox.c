@@ -20,7 +20,7 @@
 
 enum { THREAD_BYTES = (64 + 8 + 1) << 20 }; /* of addresses: malloc's reserve for a thread, its stack, and what lies between */
 
-static int limit(int what, int64_t value, const char *name, struct err *e)
+static int limit(unsigned what, int64_t value, const char *name, struct err *e)
 {
 	struct rlimit now, new = {(rlim_t)value, (rlim_t)value};
 	if (getrlimit(what, &now) < 0)

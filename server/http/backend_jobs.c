@@ -155,17 +155,15 @@ static int job_preview(void *ctx, const struct api_caller *who, const struct api
 {
 	struct backend *b = ctx;
 	struct fitting f;
-	struct err why = ERR_INIT;
+	struct err *why = &out->no_estimate;
 	int rc = fit(b, who, r, &f, e);
 	if (rc == 0 && r->reuse)
 		rc = store_job_equal(b->store, f.fingerprint, who->owner, out->reuse, e);
 	if (rc == 0 &&
-	    backend_estimate(b, who, &f.model, f.calibration.sha256, r->params, &out->estimate, &out->layers, &why) < 0) {
-		(void)snprintf(out->no_estimate, sizeof out->no_estimate, "%s", why.msg);
-		if (why.code == ERR_BAD_PARAM) { /* the job would fail with it */
-			*e = why;
-			rc = -1;
-		}
+	    backend_estimate(b, who, &f.model, f.calibration.sha256, r->params, &out->estimate, &out->layers, why) < 0 &&
+	    why->code == ERR_BAD_PARAM) { /* the job would fail with it */
+		*e = *why;
+		rc = -1;
 	}
 	if (rc == 0 && !out->layers)
 		rc = store_model_layers(b->store, who, f.model.id, &out->layers, e);
