@@ -4,7 +4,6 @@
 #include "core/base/sha256.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -36,25 +35,6 @@ static bool not_modified(const struct http_request *q, const char *tag)
 {
 	const char *list = http_header(q, "If-None-Match");
 	return list && list_has(list, tag, true);
-}
-
-/* 256 bits as base64, which Repr-Digest wants. */
-static void digest_text(const char *hex, char out[45])
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned char raw[33] = {0};
-	for (size_t i = 0; i < 32; i++) {
-		unsigned v = 0;
-		(void)sscanf(hex + 2 * i, "%2x", &v);
-		raw[i] = (unsigned char)v;
-	}
-	for (size_t i = 0; i < 11; i++) {
-		unsigned v = (unsigned)raw[3 * i] << 16 | (unsigned)raw[3 * i + 1] << 8 | (unsigned)raw[3 * i + 2];
-		for (size_t k = 0; k < 4; k++)
-			out[4 * i + k] = alphabet[v >> (18 - 6 * k) & 63];
-	}
-	out[43] = '=';
-	out[44] = '\0';
 }
 
 /* filename for old clients in plain ASCII, filename* for all others (RFC 6266). */
@@ -143,8 +123,8 @@ static void set_page_policy(struct http_response *r)
 static void set_headers(struct http_response *r, const struct api_blob *b, const char *fallback)
 {
 	bool page = b->media_type && strcmp(b->media_type, "text/html") == 0;
-	char digest[45];
-	digest_text(b->sha256, digest);
+	char digest[SHA256_BASE64 + 1];
+	sha256_base64(b->sha256, digest);
 	set_tags(r, b->sha256);
 	http_set(r, "Repr-Digest", "sha-256=:%s:", digest);
 	http_set(r, "Accept-Ranges", "bytes");

@@ -5,6 +5,8 @@
 #include "api/problems.h"
 #include "api/replies.h"
 #include "api/when.h"
+#include "core/base/base64.h"
+#include "core/base/hex.h"
 #include "core/data/preprocess.h"
 
 #include <errno.h>
@@ -54,39 +56,11 @@ static bool number_header(const struct http_request *q, struct http_response *r,
 
 /* ---- Upload-Metadata: "kind bW9kZWxz,filename Zm9v" ---- */
 
-static int base64_value(char c)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c ? strchr(alphabet, c) : NULL;
-	return at ? (int)(at - alphabet) : -1;
-}
-
-/* len characters of base64 into bytes, of which there are fewer; -1 for what is none. */
-static int64_t decode_bytes(const char *text, size_t len, char *out)
-{
-	unsigned bits = 0, have = 0;
-	int64_t n = 0;
-	while (len && text[len - 1] == '=')
-		len--;
-	for (size_t i = 0; i < len; i++) {
-		int v = base64_value(text[i]);
-		if (v < 0)
-			return -1;
-		bits = bits << 6 | (unsigned)v;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[n++] = (char)(bits >> have & 255);
-		}
-	}
-	return n;
-}
-
-/* Up to the next comma or the end; NULL for what is no base64 of UTF-8 text, or without memory. */
+/* len characters as a text, to be freed; NULL for what is no base64 of UTF-8 text, or without memory. */
 static char *decode(const char *text, size_t len, struct err *e)
 {
-	char *out = malloc(len + 1);
-	int64_t n = out ? decode_bytes(text, len, out) : -1;
+	char *out = malloc(BASE64_BYTES(len) + 1);
+	int64_t n = out ? base64_decode(text, len, out) : -1;
 	if (!out)
 		err_nomem(e, "the upload");
 	if (n >= 0)
@@ -183,15 +157,14 @@ static bool read_creation(const struct http_request *q, struct http_response *r,
 static bool read_checksum(struct http_request *q, struct http_response *r)
 {
 	const char *text = http_header(q, "Upload-Checksum");
-	char raw[64];
+	unsigned char raw[BASE64_BYTES(63)];
 	if (!text)
 		return true;
 	bool sha1 = strncmp(text, "sha1 ", 5) == 0, known = sha1 || strncmp(text, "sha256 ", 7) == 0;
 	const char *digest = known ? strchr(text, ' ') + 1 : "";
-	int64_t n = known && strlen(digest) < sizeof raw ? decode_bytes(digest, strlen(digest), raw) : -1;
+	int64_t n = known && strlen(digest) < 64 ? base64_decode(digest, strlen(digest), raw) : -1;
 	if (n == (sha1 ? 20 : 32)) {
-		for (int64_t i = 0; i < n; i++)
-			(void)snprintf(q->checksum + 2 * i, 3, "%02x", (unsigned char)raw[i]);
+		hex_encode(raw, (size_t)n, q->checksum);
 		return true;
 	}
 	problem_set(r, q, PROBLEM_BAD_REQUEST, "Upload-Checksum must be sha1 or sha256, a space, and the digest in base64");

@@ -1,5 +1,8 @@
 #include "core/base/sha256.h"
 
+#include "core/base/base64.h"
+#include "core/base/hex.h"
+
 #include <openssl/evp.h>
 
 /* The library's context is the whole state, so it is ours by another name. */
@@ -37,16 +40,11 @@ int sha256_add(struct sha256 *s, const void *data, size_t len, struct err *e)
 
 int sha256_end(struct sha256 *s, char hex[SHA256_HEX + 1], struct err *e)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char raw[EVP_MAX_MD_SIZE];
 	unsigned int n = 0;
 	if (EVP_DigestFinal_ex(ctx_of(s), raw, &n) != 1 || n * 2 > SHA256_HEX)
 		return err_set(e, ERR_INTERNAL, "libcrypto refused to end a digest");
-	for (unsigned int i = 0; i < n; i++) {
-		hex[2 * i] = digits[raw[i] >> 4];
-		hex[2 * i + 1] = digits[raw[i] & 15];
-	}
-	hex[2 * n] = '\0';
+	hex_encode(raw, n, hex);
 	return 0;
 }
 
@@ -61,4 +59,11 @@ int sha256_of(const void *data, size_t len, char hex[SHA256_HEX + 1], struct err
 	int rc = s && sha256_add(s, data, len, e) == 0 && sha256_end(s, hex, e) == 0 ? 0 : -1;
 	sha256_free(s);
 	return rc;
+}
+
+void sha256_base64(const char hex[SHA256_HEX + 1], char out[SHA256_BASE64 + 1])
+{
+	unsigned char raw[SHA256_HEX / 2] = {0};
+	(void)hex_decode(hex, sizeof raw, raw);
+	base64_encode(raw, sizeof raw, out);
 }

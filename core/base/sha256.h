@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-enum { SHA256_HEX = 64 }; /* lower-case hexadecimal digits, without the NUL */
+enum { SHA256_HEX = 64, SHA256_BASE64 = 44 }; /* lower-case hexadecimal digits, characters of base64; without the NUL */
 
 struct sha256;
 
@@ -24,5 +24,8 @@ void sha256_free(struct sha256 *s);
 
 /* All at once. */
 int sha256_of(const void *data, size_t len, char hex[SHA256_HEX + 1], struct err *e);
+
+/* The same digest in base64, as HTTP's headers and pages' policies have it. */
+void sha256_base64(const char hex[SHA256_HEX + 1], char out[SHA256_BASE64 + 1]);
 
 #endif

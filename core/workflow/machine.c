@@ -1,5 +1,6 @@
 #include "core/workflow/machine.h"
 
+#include "core/base/hex.h"
 #include "core/kernels/gemm.h"
 #include "core/run/ort.h"
 
@@ -33,8 +34,7 @@ static bool find_note(const char *p, size_t len, char out[BUILD_ID])
 		const char *desc = p + sizeof h + name;
 		if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == 4 && memcmp(p + sizeof h, "GNU", 4) == 0) {
 			size_t n = h.n_descsz < BUILD_ID / 2 ? h.n_descsz : BUILD_ID / 2;
-			for (size_t i = 0; i < n; i++)
-				(void)snprintf(out + 2 * i, 3, "%02x", (unsigned char)desc[i]);
+			hex_encode(desc, n, out);
 			return n > 0;
 		}
 		p += sizeof h + name + body;

@@ -5,7 +5,6 @@
 #include "core/workflow/report_charts.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* clang-format off */
@@ -43,35 +42,20 @@ static const char style[] =
 
 /* ---- the head ---- */
 
-/* A SHA-256 in base64, as policies name what they allow. */
-static void base64(const char hex[SHA256_HEX + 1], struct buf *b)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned char bytes[33] = {0};
-	for (size_t i = 0; i < 32; i++) {
-		char two[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-		bytes[i] = (unsigned char)strtoul(two, NULL, 16);
-	}
-	for (size_t i = 0; i < 33; i += 3) {
-		unsigned v = (unsigned)(bytes[i] << 16 | bytes[i + 1] << 8 | bytes[i + 2]);
-		buf_printf(b, "%c%c%c%c", digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63],
-		           i < 30 ? digits[v & 63] : '=');
-	}
-}
-
 /* The policy lets nothing in but our style: what a hostile name may smuggle in does nothing, also where the page is opened from a disk. */
 static int head(struct buf *b, struct err *e)
 {
-	char hex[SHA256_HEX + 1];
+	char hex[SHA256_HEX + 1], base64[SHA256_BASE64 + 1];
 	if (sha256_of(style, sizeof style - 1, hex, e))
 		return -1;
+	sha256_base64(hex, base64);
 	buf_str(b, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
 	           "<meta name=\"color-scheme\" content=\"light dark\">\n<meta http-equiv=\"Content-Security-Policy\" "
 	           "content=\"default-src 'none'; base-uri 'none'; form-action 'none'; "
 	           "style-src 'sha256-");
-	base64(hex, b);
-	buf_printf(b, "'\">\n<title>Quantization report – seqmsed</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n", style);
+	buf_printf(b, "%s'\">\n<title>Quantization report – seqmsed</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n", base64,
+	           style);
 	return 0;
 }
 

@@ -1,9 +1,10 @@
 #include "server/base/id.h"
 
+#include "core/base/hex.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -26,12 +27,6 @@ static int random_bytes(void *out, size_t len, struct err *e)
 		len -= (size_t)n;
 	}
 	return 0;
-}
-
-static void to_hex(const unsigned char *raw, size_t n, char *out)
-{
-	for (size_t i = 0; i < n; i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", raw[i]);
 }
 
 /* Time that never runs backwards, and a counter inside its millisecond; a full counter borrows the next millisecond. */
@@ -70,7 +65,7 @@ int id_new(const char *prefix, char id[ID_MAX + 1], struct err *e)
 	if (n + 32 > ID_MAX)
 		return err_set(e, ERR_INTERNAL, "the prefix %s is too long", prefix);
 	memcpy(id, prefix, n);
-	to_hex(u, sizeof u, id + n);
+	hex_encode(u, sizeof u, id + n);
 	return 0;
 }
 
@@ -79,6 +74,6 @@ int id_random(char text[33], struct err *e)
 	unsigned char u[16];
 	if (random_bytes(u, sizeof u, e) < 0)
 		return -1;
-	to_hex(u, sizeof u, text);
+	hex_encode(u, sizeof u, text);
 	return 0;
 }

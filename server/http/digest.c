@@ -1,31 +1,19 @@
 #include "server/http/digest.h"
 
+#include "core/base/base64.h"
+#include "core/base/hex.h"
+
 #include <stdbool.h>
 #include <string.h>
 
-static int base64_value(char c)
+/* SHA256_BASE64 characters, the last of which is padding, into hexadecimal digits. */
+static bool read_sha256(const char *text, char hex[SHA256_HEX + 1])
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c ? strchr(alphabet, c) : NULL;
-	return at ? (int)(at - alphabet) : -1;
-}
-
-/* 44 characters of base64 (32 bytes) into hexadecimal digits. */
-static bool base64_to_hex(const char *text, char hex[SHA256_HEX + 1])
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned bits = 0, have = 0;
-	size_t n = 0;
-	for (size_t i = 0; i < 43; i++) {
-		int v = base64_value(text[i]);
-		if (v < 0)
-			return false;
-		bits = bits << 6 | (unsigned)v;
-		for (have += 6; have >= 4 && n < SHA256_HEX; have -= 4)
-			hex[n++] = digits[bits >> (have - 4) & 15];
-	}
-	hex[n] = '\0';
-	return n == SHA256_HEX && text[43] == '=';
+	unsigned char raw[BASE64_BYTES(SHA256_BASE64)];
+	if (text[SHA256_BASE64 - 1] != '=' || base64_decode(text, SHA256_BASE64, raw) != SHA256_HEX / 2)
+		return false;
+	hex_encode(raw, SHA256_HEX / 2, hex);
+	return true;
 }
 
 /* Behind the member's "="; not of another algorithm whose name ends alike. NULL: there is none. */
@@ -42,7 +30,7 @@ int digest_read(const char *text, char hex[SHA256_HEX + 1], struct err *e)
 {
 	const char *at = find_member(text);
 	hex[0] = '\0';
-	if (!at || (at[0] == ':' && strlen(at) >= 46 && at[45] == ':' && base64_to_hex(at + 1, hex)))
+	if (!at || (at[0] == ':' && strlen(at) >= SHA256_BASE64 + 2 && at[SHA256_BASE64 + 1] == ':' && read_sha256(at + 1, hex)))
 		return 0;
 	return err_set(e, ERR_BAD_PARAM, "the announced digest is not sha-256=:44 characters of base64:");
 }
