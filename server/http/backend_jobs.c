@@ -159,8 +159,7 @@ static int job_preview(void *ctx, const struct api_caller *who, const struct api
 	int rc = fit(b, who, r, &f, e);
 	if (rc == 0 && r->reuse)
 		rc = store_job_equal(b->store, f.fingerprint, who->owner, out->reuse, e);
-	if (rc == 0 &&
-	    backend_estimate(b, who, &f.model, f.calibration.sha256, r->params, &out->estimate, &out->layers, why) < 0 &&
+	if (rc == 0 && backend_estimate(b, who, &f.model, f.calibration.sha256, r->params, &out->estimate, &out->layers, why) < 0 &&
 	    why->code == ERR_BAD_PARAM) { /* the job would fail with it */
 		*e = *why;
 		rc = -1;
