@@ -418,7 +418,7 @@ $(BUILD)/installed/seqmsed.service: docker/seqmsed.service FORCE
 
 # Calls that tests/unit/mishap.c can let fail.
 MISHAPS := malloc calloc realloc strdup strndup vasprintf asprintf read pread write pwrite fsync ftruncate lseek fstat fstatat fstatvfs futimens flock \
-	mkdir mkdirat rename renameat linkat unlinkat memfd_create pipe2 fopen fdopendir opendir getrandom open openat fcntl pthread_create \
+	mkdir mkdirat rename renameat linkat unlinkat memfd_create pipe2 fopen fdopendir opendir readdir getrandom open openat fcntl pthread_create \
 	sqlite3_open_v2 sqlite3_exec sqlite3_prepare_v2 sqlite3_step sqlite3_bind_text \
 	MHD_create_response_from_buffer MHD_create_response_from_callback MHD_create_response_from_fd_at_offset64 MHD_add_response_header
 

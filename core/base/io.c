@@ -105,3 +105,14 @@ int io_make_folder(const char *path, mode_t mode)
 	errno = why;
 	return -1;
 }
+
+int io_next_name(DIR *folder, const char **name)
+{
+	const struct dirent *x;
+	do {
+		errno = 0;
+		x = readdir(folder);
+	} while (x && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0));
+	*name = x ? x->d_name : NULL;
+	return x ? 1 : errno ? -1 : 0;
+}

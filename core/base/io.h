@@ -5,6 +5,7 @@
 
 #include "core/base/buf.h"
 
+#include <dirent.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -19,5 +20,7 @@ int io_read_rest(int fd, struct buf *out); /* everything up to the end; 0, or -1
 int io_sync_name(const char *path);
 /* Makes a folder, where there is none, and puts its name on the disk. 0, or -1: then it was not made. */
 int io_make_folder(const char *path, mode_t mode);
+/* The next name in a folder but "." and "..", good until the next call: 1, 0 at the end, or -1. */
+int io_next_name(DIR *folder, const char **name);
 
 #endif

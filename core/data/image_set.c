@@ -87,7 +87,7 @@ static int list_entry(struct image_set *s, int top, const char *path, int depth,
 /* path is "" for the folder itself. */
 static int list_folder(struct image_set *s, int top, const char *path, int depth, struct err *e)
 {
-	int fd = openat(top, path[0] ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	int fd = openat(top, path[0] ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0, more = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d) {
 		rc = err_errno(e, errno, "%s", path[0] ? path : "the folder");
@@ -95,14 +95,16 @@ static int list_folder(struct image_set *s, int top, const char *path, int depth
 			(void)close(fd);
 		return rc;
 	}
-	for (struct dirent *f; !rc && (f = readdir(d));) {
+	for (const char *f; !rc && (more = io_next_name(d, &f)) == 1;) {
 		struct buf b = BUF_INIT;
-		if (f->d_name[0] == '.')
+		if (f[0] == '.')
 			continue;
-		buf_printf(&b, "%s%s%s", path, path[0] ? "/" : "", f->d_name);
+		buf_printf(&b, "%s%s%s", path, path[0] ? "/" : "", f);
 		rc = buf_failed(&b) ? err_nomem(e, "a list of images") : list_entry(s, top, b.data, depth, e);
 		buf_fini(&b);
 	}
+	if (more < 0)
+		rc = err_errno(e, errno, "%s", path[0] ? path : "the folder");
 	(void)closedir(d);
 	return rc;
 }

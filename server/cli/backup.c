@@ -144,13 +144,13 @@ static int add_keys(struct backup *b, struct err *e)
 	DIR *d = opendir(path);
 	if (!d)
 		return errno == ENOENT ? 0 : err_errno(e, errno, "%s", path);
-	int rc = 0;
-	for (const struct dirent *f; rc == 0 && (errno = 0, f = readdir(d));) {
-		(void)snprintf(name, sizeof name, "keys/%s", f->d_name);
-		if (f->d_name[0] != '.')
-			rc = add_file(b, dirfd(d), f->d_name, name, ignored, e);
+	int rc = 0, more = 0;
+	for (const char *f; rc == 0 && (more = io_next_name(d, &f)) == 1;) {
+		(void)snprintf(name, sizeof name, "keys/%s", f);
+		if (f[0] != '.')
+			rc = add_file(b, dirfd(d), f, name, ignored, e);
 	}
-	if (rc == 0 && errno != 0)
+	if (more < 0)
 		rc = err_errno(e, errno, "%s", path);
 	(void)closedir(d);
 	return rc;

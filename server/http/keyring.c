@@ -202,7 +202,8 @@ static int by_age(const void *a, const void *b)
 
 static int read_folder(struct keyring *k, struct err *e)
 {
-	int fd = openat(k->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	const char *name;
+	int fd = openat(k->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0, more = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d) {
 		if (fd >= 0)
@@ -210,9 +211,11 @@ static int read_folder(struct keyring *k, struct err *e)
 		return err_errno(e, errno, "the folder of keys");
 	}
 	k->n = 0;
-	for (struct dirent *x = readdir(d); x && rc == 0; x = readdir(d))
-		if (key_is_id(x->d_name))
-			rc = add_entry(k, x->d_name, e);
+	while (rc == 0 && (more = io_next_name(d, &name)) == 1)
+		if (key_is_id(name))
+			rc = add_entry(k, name, e);
+	if (more < 0) /* fewer keys would let in those who have none */
+		rc = err_errno(e, errno, "the folder of keys");
 	(void)closedir(d);
 	if (rc == 0 && k->n > 0)
 		qsort(k->keys, k->n, sizeof *k->keys, by_age);

@@ -294,11 +294,12 @@ int blob_check(int fd, const char *sha256, bool (*go_on)(void *ctx), void *ctx, 
 	return rc;
 }
 
-/* Calls each() for every entry of a folder but "." and "..". */
+/* Calls each() for every entry of a folder. */
 static int each_entry(int folder, const char *name, int (*each)(void *ctx, int dir, const char *entry, struct err *e), void *ctx,
                       struct err *e)
 {
-	int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0;
+	const char *entry;
+	int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0, more = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d) {
 		err_errno(e, errno, "listing %s", name);
@@ -306,9 +307,10 @@ static int each_entry(int folder, const char *name, int (*each)(void *ctx, int d
 			(void)close(fd);
 		return -1;
 	}
-	for (struct dirent *x = readdir(d); x && rc == 0; x = readdir(d))
-		if (strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0)
-			rc = each(ctx, dirfd(d), x->d_name, e);
+	while (rc == 0 && (more = io_next_name(d, &entry)) == 1)
+		rc = each(ctx, dirfd(d), entry, e);
+	if (more < 0)
+		rc = err_errno(e, errno, "listing %s", name);
 	(void)closedir(d);
 	return rc;
 }

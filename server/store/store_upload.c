@@ -1,5 +1,6 @@
 #include "server/store/store_upload.h"
 
+#include "core/base/io.h"
 #include "server/base/clock.h"
 #include "server/store/store.h"
 #include "server/store/store_once.h"
@@ -211,16 +212,19 @@ static int check_file(struct store *s, struct db *d, const char *name, struct er
 
 static int check_files(struct store *s, struct db *d, struct err *e)
 {
-	int fd = openat(store_uploads_folder(s), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	const char *name;
+	int fd = openat(store_uploads_folder(s), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0, more = 0;
 	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
 	if (!folder) {
 		if (fd >= 0)
 			(void)close(fd);
 		return err_errno(e, errno, "the folder of uploads");
 	}
-	for (struct dirent *x = readdir(folder); x && rc == 0; x = readdir(folder))
-		if (x->d_name[0] != '.')
-			rc = check_file(s, d, x->d_name, e);
+	while (rc == 0 && (more = io_next_name(folder, &name)) == 1)
+		if (name[0] != '.')
+			rc = check_file(s, d, name, e);
+	if (more < 0)
+		rc = err_errno(e, errno, "the folder of uploads");
 	(void)closedir(folder);
 	return rc;
 }

@@ -104,6 +104,7 @@ CALL(int, pipe2, (int fds[2], int flags), (fds, flags), -1, EMFILE)
 CALL(FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL, EIO)
 CALL(DIR *, fdopendir, (int fd), (fd), NULL, ENOMEM)
 CALL(DIR *, opendir, (const char *path), (path), NULL, ENOMEM)
+CALL(struct dirent *, readdir, (DIR * d), (d), NULL, EIO)
 CALL(ssize_t, getrandom, (void *to, size_t n, unsigned flags), (to, n, flags), -1, EIO)
 
 /* A third argument that is not there is read, too, and handed on unused. */

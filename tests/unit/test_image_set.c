@@ -1,4 +1,7 @@
+#include "mishap.h"
 #include "npz_file.h"
+#include "scratch.h"
+#include "shared.h"
 
 #include "core/data/arrays.h"
 #include "core/data/image.h"
@@ -266,6 +269,37 @@ static void arrays_are_not_preprocessed(void **state)
 	arrays_free(z);
 }
 
+static void a_folder_is_read_whole_or_not_at_all(void **state)
+{
+	enum { IMAGES = 3 };
+	bool failed = true;
+	char path[200];
+	struct buf image = BUF_INIT;
+	(void)state;
+	assert_int_equal(whole_file("tests/data/images/cut.png", &image), 0);
+	const char *folder = scratch_new();
+	for (int i = 0; i < IMAGES; i++) {
+		(void)snprintf(path, sizeof path, "%s/%d.png", folder, i);
+		FILE *f = fopen(path, "w");
+		assert_non_null(f);
+		assert_int_equal(fwrite(image.data, 1, image.len, f), image.len);
+		assert_int_equal(fclose(f), 0);
+	}
+	for (long n = 1; failed; n++) {
+		struct err e = ERR_INIT;
+		mishap_begin(n);
+		struct arrays *z = arrays_open(folder, &e);
+		failed = mishap_end();
+		if (!z && !failed)
+			fail_msg("%s", e.msg);
+		if (z && arrays_find(z, "images")->shape[0] != IMAGES)
+			fail_msg("call %ld, %s: not all of the images", n, mishap_name());
+		arrays_free(z);
+	}
+	buf_fini(&image);
+	scratch_remove();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +314,7 @@ int main(void)
 		cmocka_unit_test(other_files_are_refused),
 		cmocka_unit_test(images_of_other_sizes_are_named),
 		cmocka_unit_test(arrays_are_not_preprocessed),
+		cmocka_unit_test(a_folder_is_read_whole_or_not_at_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

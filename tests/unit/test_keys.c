@@ -1,3 +1,4 @@
+#include "mishap.h"
 #include "scratch.h"
 
 #include "server/http/key.h"
@@ -87,6 +88,30 @@ static void a_ring_sees_changes_of_others(void **state)
 	scratch_remove();
 }
 
+static void a_folder_that_cannot_be_read_is_not_an_empty_ring(void **state)
+{
+	char text[KEY_TEXT + 1];
+	struct err e = ERR_INIT;
+	bool failed = true, any;
+	(void)state;
+	const char *folder = scratch_new();
+	struct keyring *tool = keyring_open(folder, true, &e);
+	assert_non_null(tool);
+	assert_int_equal(keyring_add(tool, "ann", KEYRING_READ, 0, text, &e), 0);
+	keyring_close(tool);
+	for (long n = 1; failed; n++) {
+		struct keyring *daemon = keyring_open(folder, false, &e);
+		assert_non_null(daemon);
+		mishap_begin(n);
+		int rc = keyring_any(daemon, &any, &e);
+		failed = mishap_end();
+		if (failed ? rc == 0 && !any : rc < 0 || !any)
+			fail_msg("call %ld, %s", n, mishap_name());
+		keyring_close(daemon);
+	}
+	scratch_remove();
+}
+
 static void a_bucket_fills_at_its_pace(void **state)
 {
 	int64_t left, seconds;
@@ -109,8 +134,11 @@ static void a_bucket_fills_at_its_pace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_key_has_a_form_and_a_sum), cmocka_unit_test(the_sum_is_crc32),
-		cmocka_unit_test(scopes_have_names),          cmocka_unit_test(a_ring_sees_changes_of_others),
+		cmocka_unit_test(a_key_has_a_form_and_a_sum),
+		cmocka_unit_test(the_sum_is_crc32),
+		cmocka_unit_test(scopes_have_names),
+		cmocka_unit_test(a_ring_sees_changes_of_others),
+		cmocka_unit_test(a_folder_that_cannot_be_read_is_not_an_empty_ring),
 		cmocka_unit_test(a_bucket_fills_at_its_pace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
