@@ -115,8 +115,6 @@ static void give_up(struct upload *u)
 
 void upload_add(struct upload *u, const void *data, size_t len)
 {
-	if ((uint64_t)len > (uint64_t)(INT64_MAX - u->seen))
-		len = 0;
 	u->seen += (int64_t)len;
 	if (u->check && u->why.code == ERR_NONE)
 		(void)sha256_add(u->check, data, len, &u->why);

@@ -15,10 +15,9 @@ static int apply(struct db *d, const struct migration *m, struct err *e)
 	return db_commit(d, e);
 }
 
-int migrate(struct db *d, int *applied, struct err *e)
+int migrate(struct db *d, struct err *e)
 {
 	int64_t at = 0;
-	int count = 0;
 	if (db_script(d,
 	              "CREATE TABLE IF NOT EXISTS schema_migrations("
 	              "number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
@@ -38,9 +37,6 @@ int migrate(struct db *d, int *applied, struct err *e)
 			continue;
 		if (apply(d, &migrations[i], e) < 0)
 			return -1;
-		count++;
 	}
-	if (applied)
-		*applied = count;
 	return 0;
 }

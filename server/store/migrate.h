@@ -19,8 +19,7 @@ struct migration {
 extern const struct migration migrations[]; /* ascending numbers; made from migrations/ by the build */
 extern const size_t migrations_len;
 
-/* Applies what is missing to a writing connection; *applied (may be NULL) counts it. A database that a newer program has
- * migrated is ERR_BAD_STATE. */
-int migrate(struct db *d, int *applied, struct err *e);
+/* Applies what is missing to a writing connection. A database that a newer program has migrated is ERR_BAD_STATE. */
+int migrate(struct db *d, struct err *e);
 
 #endif

@@ -115,7 +115,7 @@ static int open_database(struct store *s, const char *path, struct err *e)
 		}
 	}
 	s->writer = db_open(s->database, DB_WRITE, e);
-	return s->writer && migrate(s->writer, NULL, e) == 0 ? 0 : -1;
+	return s->writer && migrate(s->writer, e) == 0 ? 0 : -1;
 }
 
 struct store *store_open(const char *path, struct err *e)

@@ -264,8 +264,6 @@ static int drop(struct store *s, struct db *d, const struct api_caller *who, con
 		return err_set(e, ERR_IN_USE, "%lld jobs that are not finished need this model", (long long)live);
 	if (let_go_of_all(s, d, id, e) < 0 || db_run(d, e, "DELETE FROM models WHERE id = ?", "s", id) < 0)
 		return -1;
-	if (db_changes(d) == 0)
-		return err_set(e, ERR_NOT_FOUND, "there is no model %.40s", id);
 	return db_run(d, e, "DELETE FROM fits WHERE model_sha256 NOT IN (SELECT sha256 FROM models)", "");
 }
 
