@@ -11,8 +11,11 @@
 #include "core/run/activations.h"
 #include "core/run/ort.h"
 
+struct value_types;
+
 struct feed {
 	const struct onnx_model *m;
+	const struct value_types *types; /* NULL: unknown */
 	struct ort *ort;
 	struct calib *calib; /* its inputs are the model's, in the model's order */
 	struct activations *acts;

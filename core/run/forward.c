@@ -1,5 +1,7 @@
 #include "core/run/forward.h"
 
+#include "core/run/slices.h"
+
 #include <stdlib.h>
 
 struct forward {
@@ -7,6 +9,7 @@ struct forward {
 	const struct onnx_model *m;
 	struct onnx_submodel model; /* the session reads its shared weights */
 	struct ort_session *session;
+	int64_t rows; /* slices_rows() */
 	size_t nin, nout;
 	const char **in_names, **out_names;
 	struct ort_value **in;
@@ -28,8 +31,8 @@ static int name_all(struct forward *f, struct err *e)
 	return 0;
 }
 
-struct forward *forward_new(struct ort *ort, const struct onnx_model *m, struct onnx_submodel *serialized,
-                            const struct ort_ops *ops, bool plain, struct err *e)
+struct forward *forward_new(struct ort *ort, const struct onnx_model *m, const struct value_types *types,
+                            struct onnx_submodel *serialized, const struct ort_ops *ops, bool plain, struct err *e)
 {
 	struct forward *f = calloc(1, sizeof *f);
 	if (!f) {
@@ -39,6 +42,7 @@ struct forward *forward_new(struct ort *ort, const struct onnx_model *m, struct 
 	}
 	f->ort = ort;
 	f->m = m;
+	f->rows = slices_rows(m, types, NULL, 0, false);
 	f->model = *serialized;
 	*serialized = (struct onnx_submodel){.bytes = BUF_INIT};
 	if (!name_all(f, e))
@@ -85,7 +89,7 @@ int forward_run(struct forward *f, struct calib *c, int64_t batch, struct ort_va
 		rc = f->in[i] ? 0 : -1;
 	}
 	if (!rc)
-		rc = ort_run(f->session, f->in_names, f->in, f->nin, f->out_names, out, f->nout, e);
+		rc = slices_run(f->ort, f->session, f->rows, f->in_names, f->in, f->nin, f->out_names, out, f->nout, e);
 	for (size_t i = 0; i < f->nin; i++)
 		ort_value_free(f->ort, f->in[i]);
 	return rc;

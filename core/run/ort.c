@@ -320,18 +320,24 @@ void ort_session_free(struct ort_session *s)
 	free(s);
 }
 
-int ort_run(struct ort_session *s, const char *const *in_names, struct ort_value *const *in, size_t nin,
-            const char *const *out_names, struct ort_value **out, size_t nout, struct err *e)
+int ort_run_into(struct ort_session *s, const char *const *in_names, struct ort_value *const *in, size_t nin,
+                 const char *const *out_names, struct ort_value *const *out, size_t nout, struct err *e)
 {
-	for (size_t i = 0; i < nout; i++)
-		out[i] = NULL;
 	OrtStatus *status = s->o->api->Run(s->session, NULL, in_names, (const OrtValue *const *)(const void *)in, nin, out_names,
-	                                   nout, (OrtValue **)(void *)out);
+	                                   nout, (OrtValue **)(uintptr_t)out);
 	struct err own = s->ops ? ort_ops_failure(s->ops) : (struct err)ERR_INIT;
 	int rc = check(s->o->api, status, "ONNX Runtime failed while running the graph", e);
 	if (rc && own.code)
 		*e = own;
 	return rc;
+}
+
+int ort_run(struct ort_session *s, const char *const *in_names, struct ort_value *const *in, size_t nin,
+            const char *const *out_names, struct ort_value **out, size_t nout, struct err *e)
+{
+	for (size_t i = 0; i < nout; i++)
+		out[i] = NULL; /* the runtime makes them */
+	return ort_run_into(s, in_names, in, nin, out_names, out, nout, e);
 }
 
 /* ---- values ---- */
@@ -342,6 +348,30 @@ struct ort_value *ort_tensor_new(struct ort *o, int elem_type, int rank, const i
 	OrtStatus *status =
 		o->api->CreateTensorAsOrtValue(&o->allocator->base, shape, (size_t)rank, (ONNXTensorElementDataType)elem_type, &v);
 	return check(o->api, status, "a tensor", e) ? NULL : wrap(v);
+}
+
+struct ort_value *ort_tensor_part(struct ort *o, struct ort_value *v, int64_t first, int64_t count, struct err *e)
+{
+	OrtMemoryInfo *cpu = NULL;
+	OrtValue *part = NULL;
+	struct ort_info info;
+	if (ort_value_info(o, v, &info, e))
+		return NULL;
+	char *data = ort_value_data(o, v);
+	if (!info.bytes || !data || first + count > info.shape[0]) {
+		err_set(e, ERR_INTERNAL, "a value has no such part");
+		return NULL;
+	}
+	size_t row = info.bytes / (size_t)info.shape[0];
+	if (check(o->api, o->api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &cpu), "a tensor", e))
+		return NULL;
+	info.shape[0] = count;
+	(void)check(o->api,
+	            o->api->CreateTensorWithDataAsOrtValue(cpu, data + (size_t)first * row, (size_t)count * row, info.shape,
+	                                                   (size_t)info.rank, (ONNXTensorElementDataType)info.elem_type, &part),
+	            "a tensor", e);
+	o->api->ReleaseMemoryInfo(cpu);
+	return part ? wrap(part) : NULL;
 }
 
 static size_t elem_size(ONNXTensorElementDataType type)

@@ -98,9 +98,14 @@ int ort_output_info(struct ort_session *s, size_t i, struct ort_info *info, stru
 /* Runs: in[i] is fed to the input of that name, out[i] becomes a new value, the caller's to free. */
 int ort_run(struct ort_session *s, const char *const *in_names, struct ort_value *const *in, size_t nin,
             const char *const *out_names, struct ort_value **out, size_t nout, struct err *e);
+/* The same into tensors that are there. */
+int ort_run_into(struct ort_session *s, const char *const *in_names, struct ort_value *const *in, size_t nin,
+                 const char *const *out_names, struct ort_value *const *out, size_t nout, struct err *e);
 
 /* A new tensor with memory of its own, to be filled through ort_value_data(). */
 struct ort_value *ort_tensor_new(struct ort *o, int elem_type, int rank, const int64_t *shape, struct err *e);
+/* A window on `count` of a tensor's places on axis 0, from `first` on: in the same memory, which must outlive it. NULL on error. */
+struct ort_value *ort_tensor_part(struct ort *o, struct ort_value *v, int64_t first, int64_t count, struct err *e);
 int ort_value_info(struct ort *o, const struct ort_value *v, struct ort_info *info, struct err *e);
 void *ort_value_data(struct ort *o, struct ort_value *v); /* NULL for strings and sequences */
 void ort_value_free(struct ort *o, struct ort_value *v);

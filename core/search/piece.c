@@ -1,5 +1,7 @@
 #include "core/search/piece.h"
 
+#include "core/run/slices.h"
+
 #include <stdlib.h>
 
 struct piece {
@@ -7,6 +9,7 @@ struct piece {
 	const struct plan_part *part;
 	struct onnx_submodel model; /* the session reads its shared weights */
 	struct ort_session *session;
+	int64_t rows; /* slices_rows(); 0 also where no batch is sliced */
 	const char **in_names, **out_names;
 	struct ort_value **in, **out;
 };
@@ -20,6 +23,8 @@ static int build(struct piece *p, const float *const *replaced, struct err *e)
 	for (size_t i = 0; i < s->nfeeds && !rc; i++) {
 		p->in_names[i] = feed_name(p->f, s->feeds[i]);
 		rc = feed_describe(p->f, s->feeds[i], &feeds[i], e);
+		if (p->rows)
+			feeds[i].shape[0] = -1;
 	}
 	for (size_t i = 0; i < s->nmakes; i++)
 		p->out_names[i] = feed_name(p->f, s->makes[i]);
@@ -41,6 +46,9 @@ struct piece *piece_new(const struct feed *f, const struct plan_part *part, cons
 	}
 	p->f = f;
 	p->part = part;
+	p->rows = slices_rows(f->m, f->types, part->nodes, part->nnodes, true);
+	if (slices_count(p->rows, calib_rows(f->calib, 0)) < 2)
+		p->rows = 0;
 	p->in_names = calloc(part->nfeeds + 1, sizeof *p->in_names);
 	p->out_names = calloc(part->nmakes + 1, sizeof *p->out_names);
 	p->in = calloc(part->nfeeds + 1, sizeof(struct ort_value *));
@@ -81,7 +89,7 @@ int piece_run(struct piece *p, int64_t batch, struct err *e)
 		rc = p->in[fed] ? 0 : -1;
 	}
 	if (!rc)
-		rc = ort_run(p->session, p->in_names, p->in, s->nfeeds, p->out_names, p->out, s->nmakes, e);
+		rc = slices_run(p->f->ort, p->session, p->rows, p->in_names, p->in, s->nfeeds, p->out_names, p->out, s->nmakes, e);
 	bool ran = !rc;
 	for (size_t i = 0; ran && i < s->nmakes; i++) {
 		if (!rc)

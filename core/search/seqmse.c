@@ -2,6 +2,7 @@
 
 #include "core/kernels/gemm.h"
 #include "core/onnx/onnx_edit.h"
+#include "core/quantsim/quantsim.h"
 #include "core/run/checkpoints.h"
 #include "core/search/layer_load.h"
 #include "core/search/seqmse_run.h"
@@ -192,6 +193,7 @@ int run_prepare(struct run *x, struct arrays *data, struct err *e)
 	if (plan_new(x->m, x->r->layers, x->r->nlayers, run_symmetry(x) == ASYM, &x->plan, e))
 		return -1;
 	x->feed.m = x->m;
+	x->feed.types = x->qs ? x->qs->types : NULL;
 	if (model_data_open(&x->data, x->m, data, x->params->inputs, x->params->batch_size, x->params->num_batches, e))
 		return -1;
 	x->feed.calib = x->data.calib;

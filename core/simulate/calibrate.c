@@ -168,7 +168,9 @@ static int watch_all(struct run *r, struct ort *ort, struct calib *data, struct 
 {
 	size_t nout = onnx_model_outputs(r->qs->model);
 	struct ort_value **out = calloc(nout + 1, sizeof(struct ort_value *));
-	struct sim_run *run = out ? sim_run_new(r->s, ort, SIM_OBSERVED, r->settings->plain, observe, r, e) : NULL;
+	/* smallest and largest values are the same whatever they come in; histograms are not */
+	enum sim_mode mode = r->settings->scheme == SCHEME_TF ? SIM_OBSERVED : SIM_OBSERVED_WHOLE;
+	struct sim_run *run = out ? sim_run_new(r->s, ort, mode, r->settings->plain, observe, r, e) : NULL;
 	int rc = run ? 0 : out ? -1 : err_nomem(e, "the outputs");
 	for (int64_t b = 0; !rc && b < calib_batches(data); b++) {
 		rc = check_canceled(r, e);

@@ -4,7 +4,7 @@
 /* Grids for every quantizer that has none yet, or none that is frozen: what the reference calls compute_encodings.
  *
  * Parameters first, from their own numbers. Then the model runs over the data, batch by batch, with quantized parameters and unquantized
- * activations; every enabled activation quantizer sees its tensor once a batch, tied ones all of theirs, and gets the grid that its scheme makes of
+ * activations; every enabled activation quantizer sees its tensor once a batch (or, of the scheme tf, slice by slice), tied ones all of theirs, and gets the grid that its scheme makes of
  * it, or the one that its constraint asks for. In the end the scales of parameters that are not frozen are rounded to float32 and, where an int32 bias or
  * accumulator would overflow, raised (overflow.h).
  *

@@ -56,15 +56,16 @@ int sim_encodings(const struct sim *s, const char *quant_scheme, struct encoding
 /* ---- running ---- */
 
 enum sim_mode {
-	SIM_FLOAT,     /* the model as it is */
-	SIM_WEIGHTS,   /* parameters quantized */
-	SIM_OBSERVED,  /* the same, and every activation quantizer's tensor is shown to observe() */
-	SIM_QUANTIZED, /* parameters and activations quantized */
+	SIM_FLOAT,          /* the model as it is */
+	SIM_WEIGHTS,        /* parameters quantized */
+	SIM_OBSERVED,       /* the same, and every activation quantizer's tensor is shown to observe(), */
+	SIM_OBSERVED_WHOLE, /* a batch of it at once, where SIM_OBSERVED may show it slice by slice (slices.h) */
+	SIM_QUANTIZED,      /* parameters and activations quantized */
 };
 
 struct sim_run;
 
-/* Called for an enabled integer quantizer's tensor, once a batch, in the order of execution; t is valid during the call. */
+/* Called for an enabled integer quantizer's tensor, once a batch or slice, in the order of execution; t is valid during the call. */
 typedef int sim_observe_fn(void *ctx, int q, const struct ort_tensor *t, struct err *e);
 
 /* plain: without the runtime's graph optimizations; then the results are the reference's bit for bit. Takes the grids of this moment; s stays readable. */

@@ -29,6 +29,11 @@ static int replace_parameters(struct sim_run *r, const struct sim *s, struct err
 	return 0;
 }
 
+static bool is_observed(enum sim_mode mode)
+{
+	return mode == SIM_OBSERVED || mode == SIM_OBSERVED_WHOLE;
+}
+
 /* Every activation quantizer that can do something becomes a node. An observed model also has nodes where disabled quantizers of computed tensors are: they keep
  * the runtime from fusing the ops on both sides, as the reference's do, so that tensors have the same last digits. */
 static bool needs_node(const struct sim *s, enum sim_mode mode, int i)
@@ -37,7 +42,7 @@ static bool needs_node(const struct sim *s, enum sim_mode mode, int i)
 	const struct quantsim_quantizer *q = &qs->quantizers[i];
 	if (q->is_param)
 		return false;
-	if (mode == SIM_OBSERVED)
+	if (is_observed(mode))
 		return q->enabled || !onnx_model_value(qs->model, q->value)->is_static;
 	return mode == SIM_QUANTIZED && sim_is_active(s, i);
 }
@@ -62,7 +67,7 @@ static int insert_nodes(struct sim_run *r, const struct sim *s, struct onnx_inse
 			r->fakes[i] = fake_of(s, i);
 		if (onnx_insert_cut(x, q->value, "_updated", &cut, e))
 			return -1;
-		struct onnx_insert_node node = {.op_type = r->mode == SIM_OBSERVED ? ORT_OPS_OBSERVE : ORT_OPS_FAKE_QUANTIZE,
+		struct onnx_insert_node node = {.op_type = is_observed(r->mode) ? ORT_OPS_OBSERVE : ORT_OPS_FAKE_QUANTIZE,
 		                                .domain = ORT_OPS_DOMAIN,
 		                                .inputs = {cut.made},
 		                                .outputs = {cut.read},
@@ -95,7 +100,7 @@ static int build(struct sim_run *r, const struct sim *s, struct ort *ort, bool p
 	if (rc)
 		return -1;
 	r->ops = (struct ort_ops){r->fakes, (size_t)r->qs->nquantizers, on_observe, r};
-	r->forward = forward_new(ort, r->qs->model, &model, &r->ops, plain, e);
+	r->forward = forward_new(ort, r->qs->model, r->mode == SIM_OBSERVED_WHOLE ? NULL : r->qs->types, &model, &r->ops, plain, e);
 	return r->forward ? 0 : -1;
 }
 

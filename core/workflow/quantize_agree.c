@@ -30,7 +30,7 @@ static int open_both(struct pair *p, const struct buf *model, struct err *e)
 		buf_fini(&copy.bytes);
 		return err_nomem(e, "a comparison");
 	}
-	p->qdq = forward_new(q->ort, q->model, &copy, NULL, true, e);
+	p->qdq = forward_new(q->ort, q->model, q->types, &copy, NULL, true, e);
 	if (!p->qdq || seqmse_probe_batch(q->model, q->data, q->params, &few, e) ||
 	    model_data_open(&p->data, q->model, q->data, q->params->inputs, few, 1, e))
 		return -1;

@@ -141,7 +141,7 @@ static struct forward *instrumented(struct run *r)
 	must(!onnx_insert_build(x, r->replaced, true, &out, &e));
 	onnx_insert_free(x);
 	r->ops = (struct ort_ops){r->fakes, r->ncuts, observe, r};
-	struct forward *f = forward_new(r->ort, r->m, &out, &r->ops, true, &e);
+	struct forward *f = forward_new(r->ort, r->m, NULL, &out, &r->ops, true, &e);
 	must(f);
 	return f;
 }
@@ -152,7 +152,7 @@ static struct forward *untouched(struct run *r)
 	struct onnx_submodel out;
 	must(x && !onnx_insert_build(x, r->replaced, false, &out, &e));
 	onnx_insert_free(x);
-	struct forward *f = forward_new(r->ort, r->m, &out, NULL, true, &e);
+	struct forward *f = forward_new(r->ort, r->m, NULL, &out, NULL, true, &e);
 	must(f);
 	return f;
 }
@@ -264,7 +264,7 @@ static void check_operator(const char *path, int threads, struct ort_fake how)
 	must(!onnx_insert_build(x, r.replaced, true, &out, &e));
 	onnx_insert_free(x);
 	r.ops = (struct ort_ops){r.fakes, 1, observe, &r};
-	struct forward *f = forward_new(r.ort, r.m, &out, &r.ops, false, &e);
+	struct forward *f = forward_new(r.ort, r.m, NULL, &out, &r.ops, false, &e);
 	must(f);
 	size_t bytes;
 	free(outputs(&r, f, &bytes));

@@ -69,7 +69,7 @@ float *whole_run(struct whole *w, const struct onnx_model *m, int64_t batch, siz
 	struct onnx_submodel bytes;
 	must(x && !onnx_insert_build(x, replaced, true, &bytes, &e));
 	onnx_insert_free(x);
-	struct forward *f = forward_new(w->ort, m, &bytes, NULL, true, &e);
+	struct forward *f = forward_new(w->ort, m, NULL, &bytes, NULL, true, &e);
 	must(f && !forward_run(f, w->c, batch, out, &e));
 	float *all = whole_floats(w->ort, out, nout, n);
 	forward_done(f, out);

@@ -1,0 +1,281 @@
+#include "core/run/slices.h"
+
+#include "core/run/value_types.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Fewer samples are not worth a run; and one alone is computed by other kernels, in which threads share a picture. */
+enum { LEAST = 4 };
+
+/* ---- what keeps samples apart ---- */
+
+struct look {
+	const struct onnx_model *m;
+	const struct value_types *t;
+	bool exact;
+};
+
+static bool is_dynamic(const struct look *l, int value)
+{
+	return value >= 0 && !onnx_model_value(l->m, value)->is_static;
+}
+
+/* Bytes for each sample of a tensor [samples, …]; 0 where it is none, or of unknown size. */
+static int64_t sample_bytes(const struct look *l, int value)
+{
+	enum { DOUBLE = 11, INT64 = 7 };
+	const int64_t *shape = l->t->shape[value];
+	int64_t bytes = l->t->elem_type[value] == DOUBLE || l->t->elem_type[value] == INT64 ? 8 : 4;
+	if (l->t->rank[value] < 1 || shape[0] >= 0 || !l->t->elem_type[value])
+		return 0;
+	for (int i = 1; i < l->t->rank[value]; i++) {
+		if (shape[i] <= 0 || bytes > SLICES_BYTES)
+			return 0;
+		bytes *= shape[i];
+	}
+	return bytes;
+}
+
+static bool is_among(const char *op, const char *const *names)
+{
+	while (*names && strcmp(op, *names) != 0)
+		names++;
+	return *names != NULL;
+}
+
+/* Only input 0 varies. */
+static bool has_one_input(const struct look *l, const struct onnx_node *n)
+{
+	for (int i = 1; i < n->ninputs; i++)
+		if (is_dynamic(l, n->inputs[i]))
+			return false;
+	return n->ninputs > 0 && is_dynamic(l, n->inputs[0]);
+}
+
+/* Whether a constant says the same to every sample of tensors with so many axes. */
+static bool is_for_all(const struct look *l, int value, int rank)
+{
+	return l->t->rank[value] >= 0 && (l->t->rank[value] < rank || (l->t->rank[value] == rank && l->t->shape[value][0] == 1));
+}
+
+/* Element by element: samples stand beside each other. */
+static bool are_aligned(const struct look *l, const struct onnx_node *n)
+{
+	int rank = l->t->rank[n->outputs[0]];
+	for (int i = 0; i < n->ninputs; i++) {
+		int v = n->inputs[i];
+		if (v >= 0 && !(is_dynamic(l, v) ? l->t->rank[v] == rank : is_for_all(l, v, rank)))
+			return false;
+	}
+	return true;
+}
+
+static bool multiplies_rows(const struct look *l, int node)
+{
+	const struct onnx_node *n = onnx_model_node(l->m, node);
+	if (l->exact || !has_one_input(l, n) || onnx_attr_int(l->m, node, "transA", 0) != 0)
+		return false;
+	return strcmp(n->op_type, "Gemm") != 0 || n->ninputs < 3 || n->inputs[2] < 0 || is_for_all(l, n->inputs[2], 2);
+}
+
+/* Whether the node treats each sample by itself. */
+static bool keeps_apart(const struct look *l, int node)
+{
+	static const char *const of_one[] = {"Abs",
+	                                     "AveragePool",
+	                                     "BatchNormalization",
+	                                     "Cast",
+	                                     "Clip",
+	                                     "Conv",
+	                                     "Dropout",
+	                                     "Elu",
+	                                     "Erf",
+	                                     "Exp",
+	                                     "Gelu",
+	                                     "GlobalAveragePool",
+	                                     "HardSigmoid",
+	                                     "GlobalMaxPool",
+	                                     "HardSwish",
+	                                     "Identity",
+	                                     "LRN",
+	                                     "LeakyRelu",
+	                                     "MaxPool",
+	                                     "Mish",
+	                                     "Neg",
+	                                     "InstanceNormalization",
+	                                     "Relu",
+	                                     "Selu",
+	                                     "Sigmoid",
+	                                     "Softplus",
+	                                     "Softsign",
+	                                     "Sqrt",
+	                                     "Tanh",
+	                                     NULL};
+	static const char *const of_all[] = {"Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", NULL};
+	static const char *const of_rows[] = {"Gemm", "MatMul", NULL};
+	const struct onnx_node *n = onnx_model_node(l->m, node);
+	if (*n->domain || n->noutputs != 1 || n->ncaptured)
+		return false;
+	if (is_among(n->op_type, of_one))
+		return has_one_input(l, n);
+	if (is_among(n->op_type, of_all))
+		return are_aligned(l, n);
+	if (is_among(n->op_type, of_rows))
+		return multiplies_rows(l, node);
+	if (strcmp(n->op_type, "Concat") == 0)
+		return onnx_attr_int(l->m, node, "axis", 0) > 0 && are_aligned(l, n);
+	return strcmp(n->op_type, "Flatten") == 0 && onnx_attr_int(l->m, node, "axis", 1) == 1;
+}
+
+/* Bytes of a sample in all that the node reads and makes; 0: unknown. */
+static int64_t node_bytes(const struct look *l, const struct onnx_node *n)
+{
+	int64_t all = 0;
+	for (int i = 0; i < n->ninputs + n->noutputs; i++) {
+		int v = i < n->ninputs ? n->inputs[i] : n->outputs[i - n->ninputs];
+		int64_t bytes = is_dynamic(l, v) ? sample_bytes(l, v) : 0;
+		if (is_dynamic(l, v) && !bytes)
+			return 0;
+		all += bytes;
+	}
+	return all;
+}
+
+/* The graph's own inputs and outputs, whether or not a node reads or makes them. */
+static bool ends_are_sliced(const struct look *l)
+{
+	for (size_t i = 0; i < onnx_model_inputs(l->m); i++)
+		if (!sample_bytes(l, onnx_model_find(l->m, onnx_model_input(l->m, i)->name)))
+			return false;
+	for (size_t i = 0; i < onnx_model_outputs(l->m); i++) {
+		int v = onnx_model_find(l->m, onnx_model_output(l->m, i)->name);
+		if (!is_dynamic(l, v) || !sample_bytes(l, v))
+			return false;
+	}
+	return true;
+}
+
+int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, const int *nodes, size_t nnodes, bool exact)
+{
+	struct look l = {m, t, exact};
+	size_t n = nodes ? nnodes : (size_t)onnx_model_nodes(m);
+	int64_t most = 0;
+	if (!t || (!nodes && !ends_are_sliced(&l)))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		int node = nodes ? nodes[i] : (int)i;
+		if (onnx_model_node(m, node)->is_static)
+			continue;
+		int64_t bytes = keeps_apart(&l, node) ? node_bytes(&l, onnx_model_node(m, node)) : 0;
+		if (!bytes)
+			return 0;
+		most = bytes > most ? bytes : most;
+	}
+	int64_t rows = most ? SLICES_BYTES / most : 0;
+	return most && rows < LEAST ? LEAST : rows;
+}
+
+/* ---- running ---- */
+
+int64_t slices_count(int64_t rows, int64_t samples)
+{
+	return rows && samples > rows ? (samples + rows - 1) / rows : 1;
+}
+
+static int64_t samples_of(struct ort *o, const struct ort_value *v)
+{
+	struct ort_info info;
+	struct err ignored = ERR_INIT;
+	return ort_value_info(o, v, &info, &ignored) || info.rank < 1 ? 0 : info.shape[0];
+}
+
+struct work {
+	struct ort *o;
+	struct ort_session *s;
+	const char *const *in_names, *const *out_names;
+	struct ort_value *const *in, **out;
+	size_t nin, nout;
+	struct ort_value **in_part, **out_part;
+	int64_t samples;
+};
+
+/* Windows on the samples from `first` on; what could not be had is NULL. */
+static int open_windows(const struct work *w, struct ort_value *const *all, size_t n, int64_t first, int64_t count,
+                        struct ort_value **parts, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; i < n; i++) {
+		parts[i] = rc ? NULL : ort_tensor_part(w->o, all[i], first, count, e);
+		rc = parts[i] ? rc : -1;
+	}
+	return rc;
+}
+
+static void close_parts(const struct work *w, struct ort_value **parts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ort_value_free(w->o, parts[i]);
+}
+
+/* The first slice tells what the outputs are; its own are copied. */
+static int take_first(const struct work *w, int64_t count, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; i < w->nout && !rc; i++) {
+		struct ort_info info;
+		rc = ort_value_info(w->o, w->out_part[i], &info, e);
+		if (!rc && (info.rank < 1 || info.shape[0] != count || !info.bytes))
+			rc = err_set(e, ERR_INTERNAL, "%s is not made sample by sample", w->out_names[i]);
+		if (rc)
+			break;
+		info.shape[0] = w->samples;
+		w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, e);
+		rc = w->out[i] ? 0 : -1;
+		if (!rc)
+			memcpy(ort_value_data(w->o, w->out[i]), ort_value_data(w->o, w->out_part[i]), info.bytes);
+	}
+	return rc;
+}
+
+static int run_slice(const struct work *w, int64_t first, int64_t count, struct err *e)
+{
+	int rc = open_windows(w, w->in, w->nin, first, count, w->in_part, e);
+	if (first == 0) {
+		if (!rc)
+			rc = ort_run(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
+		if (!rc)
+			rc = take_first(w, count, e);
+	} else {
+		if (!rc)
+			rc = open_windows(w, w->out, w->nout, first, count, w->out_part, e);
+		if (!rc)
+			rc = ort_run_into(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
+	}
+	close_parts(w, w->in_part, w->nin);
+	close_parts(w, w->out_part, w->nout);
+	memset(w->out_part, 0, w->nout * sizeof *w->out_part);
+	return rc;
+}
+
+int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,
+               size_t nin, const char *const *out_names, struct ort_value **out, size_t nout, struct err *e)
+{
+	struct work w = {o, s, in_names, out_names, in, out, nin, nout, NULL, NULL, rows && nin ? samples_of(o, in[0]) : 0};
+	int64_t n = slices_count(rows, w.samples);
+	int rc = 0;
+	if (n < 2)
+		return ort_run(s, in_names, in, nin, out_names, out, nout, e);
+	memset(out, 0, nout * sizeof *out);
+	w.in_part = calloc(nin, sizeof *w.in_part);
+	w.out_part = calloc(nout + 1, sizeof *w.out_part);
+	if (!w.in_part || !w.out_part)
+		rc = err_nomem(e, "a slice of a batch");
+	for (int64_t i = 0; i < n && !rc; i++)
+		rc = run_slice(&w, i * w.samples / n, (i + 1) * w.samples / n - i * w.samples / n, e);
+	if (rc)
+		close_parts(&w, out, nout);
+	free(w.in_part);
+	free(w.out_part);
+	return rc;
+}
