@@ -42,7 +42,7 @@ struct forward *forward_new(struct ort *ort, const struct onnx_model *m, const s
 	}
 	f->ort = ort;
 	f->m = m;
-	f->rows = slices_rows(m, types, NULL, 0, false);
+	f->rows = slices_rows(m, types, NULL, 0, plain);
 	f->model = *serialized;
 	*serialized = (struct onnx_submodel){.bytes = BUF_INIT};
 	if (!name_all(f, e))

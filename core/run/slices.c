@@ -8,6 +8,9 @@
 /* Fewer samples are not worth a run; and one alone is computed by other kernels, in which threads share a picture. */
 enum { LEAST = 4 };
 
+/* Of a tensor. Larger ones do not exist; it only keeps products in range. */
+#define SAMPLE_BYTES ((int64_t)1 << 40)
+
 /* ---- what keeps samples apart ---- */
 
 struct look {
@@ -21,19 +24,35 @@ static bool is_dynamic(const struct look *l, int value)
 	return value >= 0 && !onnx_model_value(l->m, value)->is_static;
 }
 
+/* Bytes of a number; 0 for types that are rare, or not of whole bytes. */
+static int64_t number_bytes(int elem_type)
+{
+	enum { FLOAT = 1, UINT8, INT8, INT32 = 6, INT64, BOOL = 9, DOUBLE = 11 };
+	switch (elem_type) {
+	case UINT8:
+	case INT8:
+	case BOOL:
+		return 1;
+	case FLOAT:
+	case INT32:
+		return 4;
+	case INT64:
+	case DOUBLE:
+		return 8;
+	default:
+		return 0;
+	}
+}
+
 /* Bytes for each sample of a tensor [samples, …]; 0 where it is none, or of unknown size. */
 static int64_t sample_bytes(const struct look *l, int value)
 {
-	enum { DOUBLE = 11, INT64 = 7 };
 	const int64_t *shape = l->t->shape[value];
-	int64_t bytes = l->t->elem_type[value] == DOUBLE || l->t->elem_type[value] == INT64 ? 8 : 4;
-	if (l->t->rank[value] < 1 || shape[0] >= 0 || !l->t->elem_type[value])
+	int64_t bytes = number_bytes(l->t->elem_type[value]);
+	if (l->t->rank[value] < 1 || shape[0] >= 0)
 		return 0;
-	for (int i = 1; i < l->t->rank[value]; i++) {
-		if (shape[i] <= 0 || bytes > SLICES_BYTES)
-			return 0;
-		bytes *= shape[i];
-	}
+	for (int i = 1; i < l->t->rank[value] && bytes; i++)
+		bytes = shape[i] > 0 && shape[i] <= SAMPLE_BYTES / bytes ? bytes * shape[i] : 0;
 	return bytes;
 }
 
@@ -71,15 +90,31 @@ static bool are_aligned(const struct look *l, const struct onnx_node *n)
 	return true;
 }
 
+/* A matrix with the samples' rows times one that is the same for all of them, and Gemm's summand. */
 static bool multiplies_rows(const struct look *l, int node)
 {
 	const struct onnx_node *n = onnx_model_node(l->m, node);
 	if (l->exact || !has_one_input(l, n) || onnx_attr_int(l->m, node, "transA", 0) != 0)
 		return false;
-	return strcmp(n->op_type, "Gemm") != 0 || n->ninputs < 3 || n->inputs[2] < 0 || is_for_all(l, n->inputs[2], 2);
+	int rank = l->t->rank[n->inputs[0]];
+	for (int i = 1; i < n->ninputs; i++) {
+		int v = n->inputs[i];
+		bool is_matrix = v >= 0 && i == 1 && rank == 2 && l->t->rank[v] == 2;
+		if (v >= 0 && !is_matrix && !is_for_all(l, v, rank))
+			return false;
+	}
+	return rank >= 2;
 }
 
-/* Whether the node treats each sample by itself. */
+/* Statistics of a batch, and chance. */
+static bool is_training(const struct look *l, int node)
+{
+	const struct onnx_node *n = onnx_model_node(l->m, node);
+	return (strcmp(n->op_type, "Dropout") == 0 && n->ninputs > 2) || onnx_attr_int(l->m, node, "training_mode", 0) != 0;
+}
+
+/* Whether the node treats each sample by itself. Of the functions of one number only those are among them that are rounded the same
+ * wherever in a tensor the number is. */
 static bool keeps_apart(const struct look *l, int node)
 {
 	static const char *const of_one[] = {"Abs",
@@ -89,33 +124,22 @@ static bool keeps_apart(const struct look *l, int node)
 	                                     "Clip",
 	                                     "Conv",
 	                                     "Dropout",
-	                                     "Elu",
-	                                     "Erf",
-	                                     "Exp",
-	                                     "Gelu",
 	                                     "GlobalAveragePool",
-	                                     "HardSigmoid",
 	                                     "GlobalMaxPool",
+	                                     "HardSigmoid",
 	                                     "HardSwish",
 	                                     "Identity",
-	                                     "LRN",
 	                                     "LeakyRelu",
 	                                     "MaxPool",
-	                                     "Mish",
 	                                     "Neg",
-	                                     "InstanceNormalization",
 	                                     "Relu",
-	                                     "Selu",
 	                                     "Sigmoid",
-	                                     "Softplus",
-	                                     "Softsign",
-	                                     "Sqrt",
 	                                     "Tanh",
 	                                     NULL};
 	static const char *const of_all[] = {"Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", NULL};
 	static const char *const of_rows[] = {"Gemm", "MatMul", NULL};
 	const struct onnx_node *n = onnx_model_node(l->m, node);
-	if (*n->domain || n->noutputs != 1 || n->ncaptured)
+	if (*n->domain || n->noutputs != 1 || n->outputs[0] < 0 || n->ncaptured || is_training(l, node))
 		return false;
 	if (is_among(n->op_type, of_one))
 		return has_one_input(l, n);
@@ -142,7 +166,7 @@ static int64_t node_bytes(const struct look *l, const struct onnx_node *n)
 	return all;
 }
 
-/* The graph's own inputs and outputs, whether or not a node reads or makes them. */
+/* The graph's own inputs and outputs, whether or not a node reads or makes them. The runtime does not write an input that is an output, too. */
 static bool ends_are_sliced(const struct look *l)
 {
 	for (size_t i = 0; i < onnx_model_inputs(l->m); i++)
@@ -150,7 +174,7 @@ static bool ends_are_sliced(const struct look *l)
 			return false;
 	for (size_t i = 0; i < onnx_model_outputs(l->m); i++) {
 		int v = onnx_model_find(l->m, onnx_model_output(l->m, i)->name);
-		if (!is_dynamic(l, v) || !sample_bytes(l, v))
+		if (!is_dynamic(l, v) || onnx_model_value(l->m, v)->is_input || !sample_bytes(l, v))
 			return false;
 	}
 	return true;
@@ -188,6 +212,15 @@ static int64_t samples_of(struct ort *o, const struct ort_value *v)
 	struct ort_info info;
 	struct err ignored = ERR_INIT;
 	return ort_value_info(o, v, &info, &ignored) || info.rank < 1 ? 0 : info.shape[0];
+}
+
+/* The samples of a batch; 0 where inputs do not have equally many. */
+static int64_t samples_of_all(struct ort *o, struct ort_value *const *in, size_t nin)
+{
+	int64_t samples = nin ? samples_of(o, in[0]) : 0;
+	for (size_t i = 1; i < nin; i++)
+		samples = samples_of(o, in[i]) == samples ? samples : 0;
+	return samples;
 }
 
 struct work {
@@ -261,7 +294,7 @@ static int run_slice(const struct work *w, int64_t first, int64_t count, struct 
 int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,
                size_t nin, const char *const *out_names, struct ort_value **out, size_t nout, struct err *e)
 {
-	struct work w = {o, s, in_names, out_names, in, out, nin, nout, NULL, NULL, rows && nin ? samples_of(o, in[0]) : 0};
+	struct work w = {o, s, in_names, out_names, in, out, nin, nout, NULL, NULL, rows ? samples_of_all(o, in, nin) : 0};
 	int64_t n = slices_count(rows, w.samples);
 	int rc = 0;
 	if (n < 2)

@@ -3,7 +3,8 @@
 
 /* A batch through a session in slices of samples. What the runtime holds while it works grows with the samples that it is given at once. Where every node treats
  * each sample by itself, a batch can go through in parts, and the results are the same bits: a convolution, of whose kind almost all large tensors
- * are, is computed picture by picture.
+ * are, is computed picture by picture. Some functions (Elu, Softplus, …) have other last digits at a tensor's ends than elsewhere: with them a batch
+ * goes through at once.
  */
 
 #include "core/onnx/onnx_model.h"
@@ -22,7 +23,7 @@ int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, con
 /* In how many slices a batch goes. */
 int64_t slices_count(int64_t rows, int64_t samples);
 
-/* As ort_run(), where inputs and outputs have the samples along axis 0, or rows is 0. */
+/* As ort_run(). rows is slices_rows() of the session's graph. Inputs that do not have equally many samples go through at once. */
 int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,
                size_t nin, const char *const *out_names, struct ort_value **out, size_t nout, struct err *e);
 
