@@ -50,6 +50,7 @@ struct gram {
 	double *pairs;   /* of lags_many_add(); NULL where that is not used */
 	int64_t taps;    /* of the kernel that the pairs are of */
 	float *part;     /* [k][k], the current run's sum where there is one large matrix, then H; NULL before it is needed */
+	int64_t halved;  /* the group that H is of, or -1 */
 	float **room;    /* [threads], vectors */
 	float **scratch; /* [threads], k*k */
 	int64_t room_len;
@@ -67,6 +68,7 @@ struct gram *gram_new(int64_t groups, int64_t fan_in, struct tiles *tiles, struc
 	(void)pthread_once(&masks_once, set_masks);
 	g->groups = groups;
 	g->k = fan_in;
+	g->halved = -1;
 	g->tiles = tiles;
 	g->large = groups == 1 && fan_in >= LARGE;
 	g->sums = groups > 1 ? groups : g->large ? 1 : LANES;
@@ -364,15 +366,32 @@ enum gram_way gram_way(const struct patches *p)
 	return by_shifts(p) || within_image(p) ? GRAM_SHIFTED : GRAM_VECTORS;
 }
 
+/* What lags_single_add() makes for each position: rows are filled up to whole lanes, and a picture by itself costs as much as OWN of them (measured). */
+static double single_fill(const struct patches *p)
+{
+	enum { OWN = 15 * LAGS_LANES };
+	int64_t wide = (p->out[2] + LAGS_LANES - 1) / LAGS_LANES * LAGS_LANES, pixels = p->out[1] * p->out[2];
+	return pixels ? (double)(p->out[1] * wide + OWN) / (double)pixels : 1;
+}
+
 double gram_work(const struct patches *p)
 {
 	double k = (double)p->fan_in, channels = (double)p->in_channels;
-	return by_lags(p) ? (double)lags_many_products(p) * channels * channels : k * k / 2;
+	if (by_lags(p))
+		return (double)lags_many_products(p) * channels * channels;
+	return k * k / 2 * (lags_single_fit(p) ? single_fill(p) : 1);
+}
+
+double gram_moved(const struct patches *p)
+{
+	double channels = (double)p->in_channels;
+	return by_lags(p) ? (double)lags_pairs(p->kernel[1] * p->kernel[2]) * channels * channels * (double)sizeof(double) : 0;
 }
 
 int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e)
 {
 	struct adding a = {.g = g, .p = p, .x = x};
+	g->halved = -1;
 	if (by_lags(p))
 		return add_lags(g, p, x, e);
 	if (need_sum(g, e))
@@ -447,11 +466,23 @@ static void halved_row(const double *sum, int64_t k, int64_t i, float *h)
 		h[i * k + j] = (float)(2 * sum[i * k + j]);
 }
 
+/* The rows of a block, which fill nothing outside of them. */
+static void halve_block(void *ctx, int block, int thread)
+{
+	const struct gram *g = ctx;
+	int64_t first = (int64_t)block * GRAM_BLOCK, end = min64(first + GRAM_BLOCK, g->k);
+	(void)thread;
+	for (int64_t i = first; i < end; i++)
+		halved_row(gram_group(g, g->halved), g->k, i, g->part);
+}
+
 const float *gram_group_halved(struct gram *g, int64_t group, struct err *e)
 {
 	if (need_part(g, e))
 		return NULL;
-	for (int64_t i = 0; i < g->k; i++)
-		halved_row(gram_group(g, group), g->k, i, g->part);
+	if (g->halved != group) {
+		g->halved = group;
+		tiles_run(g->tiles, (int)((g->k + GRAM_BLOCK - 1) / GRAM_BLOCK), halve_block, g);
+	}
 	return g->part;
 }

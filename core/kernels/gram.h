@@ -29,6 +29,9 @@ enum gram_way gram_way(const struct patches *p);
 /* About how many multiply-adds gram_add() makes of a position, for one group. */
 double gram_work(const struct patches *p);
 
+/* About how many bytes of sums it reads and writes back for a batch, however small that is. */
+double gram_moved(const struct patches *p);
+
 /* Adds a batch. p is the same layer's in every batch (sizes may differ). */
 int gram_add(struct gram *g, const struct patches *p, const float *x, struct err *e);
 
@@ -37,7 +40,7 @@ int gram_finish(struct gram *g, struct err *e);
 const double *gram_group(const struct gram *g, int64_t group); /* [fan_in][fan_in]; only entries (i, j) with j >= i are set */
 
 /* The matrix of one group as floats in a form that needs half the products: H[fan_in][fan_in] with d^T H d = d^T G d, in square blocks of
- * GRAM_BLOCK: G on the diagonal, twice G right of it, nothing (unset) left of it. Overwritten by the next call. NULL: no memory. */
+ * GRAM_BLOCK: G on the diagonal, twice G right of it, nothing (unset) left of it. Overwritten by a call for another group, kept for the same one. NULL: no memory. */
 enum { GRAM_BLOCK = 128 };
 const float *gram_group_halved(struct gram *g, int64_t group, struct err *e);
 

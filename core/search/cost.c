@@ -10,8 +10,8 @@
 /* Entries that the kernels keep: sums over runs of positions, and of candidates at a time. */
 enum { SUMS = 8, ROWS = 128, FEW = 256 };
 
-/* Candidates that bounds leave, and times that the inputs are read then. */
-static const double LEFT = 3, READS = 4;
+/* Candidates that bounds leave, and times that the inputs are read then; directions of a sketch that one thread has. */
+static const double LEFT = 3, READS = 4, DIRECTIONS = 32;
 
 /* The same of bounds by neighbours: the full range, the most promising one, and a share of all. */
 static const double POOLS_LEFT = 2, POOLS_LEFT_OF = 0.15, POOLS_READS = 3;
@@ -26,7 +26,8 @@ static double gathering(const struct rates *r, const struct cost_layer *l)
 	const struct patches *p = &l->patches;
 	enum gram_way way = gram_way(p);
 	double size = way == GRAM_LAGS ? (double)p->in_channels : (double)p->fan_in;
-	return (double)l->positions * (double)p->groups * gram_work(p) / rates_at(r, (enum rates_kind)way, size);
+	double added = (double)l->batches * gram_moved(p) / rates_at(r, RATES_COPY, 0);
+	return added + (double)l->positions * (double)p->groups * gram_work(p) / rates_at(r, (enum rates_kind)way, size);
 }
 
 static double drifting(const struct rates *r, const struct cost_layer *l)
@@ -64,18 +65,35 @@ static int64_t direct_bytes(const struct cost_layer *l)
 	return (int64_t)sizeof(float) * floats * (l->two_inputs ? 2 : 1);
 }
 
-/* The share of the candidates' multiply-adds that is made, where one costs so many for each entry. */
-static double share(const struct cost_layer *l, double work)
+/* How many directions bounds are made of, where a loss costs so many multiply-adds for each entry. */
+static double rank_of(const struct cost_layer *l, double work)
 {
-	double rank =
-		l->alone && l->loss == LOSS_MSE && !l->two_inputs && l->patches.groups == 1 ? (double)evidence_bound_rank(work) : 0;
-	return rank > 0 && l->candidates > LEFT ? LEFT / l->candidates + rank / work : 1;
+	bool can = l->alone && l->loss == LOSS_MSE && !l->two_inputs && l->patches.groups == 1 && l->candidates > LEFT;
+	return can ? (double)evidence_bound_rank(work) : 0;
+}
+
+/* Seconds of the bounds of all rows. */
+static double bounding(const struct rates *r, const struct cost_layer *l, double rank, double work)
+{
+	double k = (double)l->patches.fan_in, numbers = (double)l->vectors * l->candidates * k,
+	       busy = fmin((double)l->threads, ceil(rank / DIRECTIONS)),
+	       sketch = 4 * rank * k * work * (double)l->threads / fmax(busy, 1);
+	return rank > 0 ? numbers / rates_at(r, RATES_CHANGE, 0) + (numbers * rank + sketch) / rates_at(r, RATES_DIRECT, k) : 0;
+}
+
+/* Rows that are asked for, where bounds leave so many candidates of a vector. */
+static double asked(const struct cost_layer *l, double candidates)
+{
+	bool signal = l->loss == LOSS_MSE && !l->two_inputs;
+	return (double)l->vectors * (candidates + signal);
 }
 
 static struct cost by_gram(const struct rates *r, const struct cost_layer *l)
 {
-	double k = (double)l->patches.fan_in, rows = (double)l->vectors * l->candidates, gather = gathering(r, l),
-	       ask = rows * k * k / 2 * share(l, k / 2) / rates_at(r, RATES_ASK, k);
+	double k = (double)l->patches.fan_in, rank = rank_of(l, k / 2), gather = gathering(r, l),
+	       halved = (double)l->patches.groups * k * k * (sizeof(double) + sizeof(float)) / 2 / rates_at(r, RATES_COPY, 0),
+	       ask = halved + asked(l, rank > 0 ? LEFT : l->candidates) * k * k / 2 / rates_at(r, RATES_ASK, k) +
+	             bounding(r, l, rank, k);
 	struct cost c = {EVIDENCE_GRAM, gather, ask + drifting(r, l), gram_bytes(l)};
 	if (l->loss == LOSS_SQNR) { /* both a batch, when asked */
 		c.gather = 0;
@@ -94,16 +112,16 @@ static bool pooled(const struct cost_layer *l, double *left)
 
 static struct cost by_errors(const struct rates *r, const struct cost_layer *l)
 {
-	double k = (double)l->patches.fan_in, n = (double)l->positions * (double)l->patches.groups,
-	       rows = (double)l->vectors * l->candidates / (double)l->patches.groups, left = share(l, n),
-	       reads = left < 1 ? READS : 1, sums;
+	double k = (double)l->patches.fan_in, n = (double)l->positions, rank = rank_of(l, n), reads = rank > 0 ? READS : 1,
+	       rows = asked(l, rank > 0 ? LEFT : l->candidates), sums, bounds = bounding(r, l, rank, n);
 	if (pooled(l, &sums)) {
-		left = sums;
+		rows *= sums;
 		reads = POOLS_READS;
 	}
-	double read = reads * n * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
-	double ask = n * k * rows * left / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
-	return (struct cost){EVIDENCE_DIRECT, 0, ask + read + drifting(r, l) / 2, direct_bytes(l)};
+	double read = reads * n * (double)l->patches.groups * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
+	double changes = rows * k * (double)l->batches / rates_at(r, RATES_CHANGE, 0);
+	double ask = rows * k * n / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
+	return (struct cost){EVIDENCE_DIRECT, 0, ask + changes + bounds + read + drifting(r, l) / 2, direct_bytes(l)};
 }
 
 struct cost cost_of(const struct rates *r, const struct cost_layer *l, enum evidence_strategy s)

@@ -4,9 +4,12 @@
 /* What a layer's search costs in seconds and bytes, by either strategy of evidence.h, and which of them to take. Multiply-adds, for N positions, K weights a
  * vector, R candidates of all vectors (core/DESIGN.md, "What a search costs", has where they come from):
  *
- *     gram      gathering N gram_work(), asking R K^2 / 2; of a loss that is taken batch by batch both, for every batch, while asking
- *     direct    asking N K R, after N K numbers were read again and copied
- *     bounds    (shortlist.h) of rank r leave about three of a vector's candidates to be asked for: R r more, instead of the rest
+ *     gram      gathering N gram_work(), and gram_moved() bytes for each batch; asking R K^2 / 2, once the matrix is halved; of a loss that is taken batch by
+ *               batch both, for every batch, while asking
+ *     direct    asking N K R, after N K numbers were read again and copied, and R K of changes made, for every batch
+ *     bounds    (shortlist.h) of rank r leave about three of a vector's candidates to be asked for: R K changes and R K r more, instead of the rest, and 4 r K^2 or
+ *               4 r N K for the sketch, of which 32 directions are one thread's
+ *     signal    of mse one more row for each vector: the layer's output itself
  *     pools     (pools.h) cost a 16th of asking, or an 8th, and leave the full range, the most promising candidate and 15 % of all
  *     asym      on top, for V vectors: 2 N K V, an output and a gradient of the weights
  *

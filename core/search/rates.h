@@ -21,10 +21,11 @@ enum rates_kind {
 	RATES_ASK,    /* candidates out of a Gram matrix: fan_in^2 / 2 multiply-adds each */
 	RATES_DIRECT, /* candidates out of the inputs: fan_in for each position */
 	RATES_L1,     /* the same, with sums of |e| */
+	RATES_CHANGE, /* numbers of changes that are made and weighed: fan_in for each candidate */
 	RATES_COPY,   /* bytes that are read and written */
 };
 
-enum { RATES = 21, RATES_SETS = 8 };
+enum { RATES = 22, RATES_SETS = 8 };
 
 struct rates {
 	double of[RATES]; /* in the order of rates.c's table */

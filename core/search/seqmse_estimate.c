@@ -70,7 +70,9 @@ static int add_layers(struct probe *p, const struct plan_stage *stage, int64_t *
 		for (size_t j = 0; j < i && first; j++)
 			first = !run_same_evidence(&x->r->layers[stage->layers[j]], l);
 		p->weights += l->channels * l->fan_in * FLOAT_BYTES;
+		double start = run_now();
 		int rc = run_look(x, l, 0, &seen, e);
+		double looked = run_now() - start;
 		struct cost_layer c;
 		if (!rc)
 			c = run_cost_layer(x, l, &seen.in.patches, p->batches,
@@ -84,7 +86,7 @@ static int add_layers(struct probe *p, const struct plan_stage *stage, int64_t *
 		if (!first || c.candidates <= 0)
 			continue;
 		struct cost cost = cost_of(p->rates, &c, EVIDENCE_AUTO);
-		p->out->seconds_gram += cost.gather;
+		p->out->seconds_gram += cost.gather + looked * p->scale;
 		p->out->seconds_search += cost.ask;
 		int64_t own = cost.bytes + l->channels * l->fan_in * FLOAT_BYTES +
 		              l->channels * l->blocks * l->settings.num_candidates * 4 * DOUBLE_BYTES;

@@ -109,8 +109,8 @@ static void stage_fini(struct stage *s)
 	free(s->families);
 }
 
-/* What it costs is known from the first batch on: the others are like it. */
-static int start_evidence(const struct stage *s, struct family *f, const struct patches *p, struct err *e)
+/* What it costs is known from the first batch on, which took so many seconds to read: the others are like it. */
+static int start_evidence(const struct stage *s, struct family *f, const struct patches *p, double read, struct err *e)
 {
 	struct run *x = s->x;
 	int64_t batches = calib_batches(x->feed.calib);
@@ -119,7 +119,7 @@ static int start_evidence(const struct stage *s, struct family *f, const struct 
 	for (size_t i = 0; i < f->n; i++)
 		run_cost_add(&f->work, layer_at(s, f->members[i]));
 	f->cost = cost_of(x->hooks.rates ? x->hooks.rates : &rates_typical, &f->work, EVIDENCE_AUTO);
-	x->r->stats.predicted_gram += f->cost.gather;
+	x->r->stats.predicted_gram += f->cost.gather + read * (double)batches;
 	x->r->stats.predicted_search += f->cost.ask;
 	const struct evidence_setup setup = {.strategy = f->cost.strategy,
 	                                     .loss = f->first->settings.loss,
@@ -136,12 +136,14 @@ static int gather(const struct stage *s, struct family *f, int64_t batch, struct
 {
 	const struct run *x = s->x;
 	struct run_seen seen;
+	double start = run_now();
 	int rc = run_look(x, f->first, batch, &seen, e);
+	double read = run_now() - start;
 	for (size_t i = 0; i < f->n && !rc && x->hooks.input; i++)
 		x->hooks.input(x->hooks.ctx, onnx_model_value(x->m, layer_at(s, f->members[i])->weight)->name, batch,
 		               seen.info.rank, seen.info.shape, seen.in.x, seen.in.x_float);
 	if (!rc && !f->evidence)
-		rc = start_evidence(s, f, &seen.in.patches, e);
+		rc = start_evidence(s, f, &seen.in.patches, read, e);
 	if (!rc)
 		rc = evidence_add(f->evidence, &seen.in, e);
 	f->positions += seen.in.patches.positions;

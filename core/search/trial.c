@@ -96,14 +96,21 @@ int trial_run(struct trial *t, const struct trial_work *work, struct tiles *tile
 	                                     .positions = p->positions,
 	                                     .source = {.ctx = t, .batches = 1, .look = look, .looked = looked}};
 	struct evidence *v = evidence_new(&setup, tiles, e);
-	double start = used(tiles);
-	int rc = v ? evidence_add(v, &t->in, e) : -1;
+	double start = 0;
+	int rc = v ? 0 : -1;
+	for (int i = 0; i < 2 && !rc; i++) {
+		start = used(tiles);
+		rc = evidence_add(v, &t->in, e);
+	}
 	double added = used(tiles);
 	rc = rc ? rc : evidence_finish(v, e);
 	double finished = used(tiles);
-	if (!rc && work->vectors)
+	double asked = finished;
+	for (int i = 0; i < 2 && !rc && work->vectors; i++) {
+		asked = used(tiles);
 		rc = ask(t, work->vectors, v, e);
-	*out = (struct trial_seconds){added - start, finished - added, used(tiles) - finished};
+	}
+	*out = (struct trial_seconds){added - start, finished - added, used(tiles) - asked};
 	evidence_free(v);
 	return rc;
 }

@@ -28,7 +28,8 @@ struct trial_work {
 	int64_t vectors;
 };
 
-/* Processor seconds, for others may use the machine too, of each of the engine's threads. */
+/* Processor seconds, for others may use the machine too, of each of the engine's threads. add and ask are the second batch's and the second question's:
+ * what all share is made at the first. */
 struct trial_seconds {
 	double add, finish, ask;
 };
