@@ -4,17 +4,26 @@
 #include <string.h>
 #include <unistd.h>
 
-void api_model_fini(struct api_model *m)
+static void model_fini(struct api_object *m)
 {
 	for (size_t i = 0; i < m->nfiles; i++)
 		free(m->files[i].name);
 	free(m->files);
-	free(m->name);
-	free(m->labels);
-	free(m->owner);
 	free(m->inputs);
 	free(m->outputs);
-	memset(m, 0, sizeof *m);
+	free(m->layers);
+}
+
+void api_object_fini(struct api_object *x)
+{
+	free(x->name);
+	free(x->labels);
+	free(x->owner);
+	if (x->kind == API_MODEL)
+		model_fini(x);
+	else if (x->kind == API_CALIBRATION)
+		free(x->arrays);
+	memset(x, 0, sizeof *x);
 }
 
 void api_upload_fini(struct api_upload *u)
@@ -24,23 +33,6 @@ void api_upload_fini(struct api_upload *u)
 	free(u->model);
 	free(u->preprocess);
 	memset(u, 0, sizeof *u);
-}
-
-void api_calibration_fini(struct api_calibration *c)
-{
-	free(c->name);
-	free(c->labels);
-	free(c->owner);
-	free(c->arrays);
-	memset(c, 0, sizeof *c);
-}
-
-void api_encodings_fini(struct api_encodings *x)
-{
-	free(x->name);
-	free(x->labels);
-	free(x->owner);
-	memset(x, 0, sizeof *x);
 }
 
 void api_job_fini(struct api_job *j)
@@ -124,9 +116,7 @@ void api_preview_fini(struct api_preview *p)
 		free(list);                                                                             \
 	}
 
-LIST_FREE(api_models_free, struct api_model, api_model_fini)
-LIST_FREE(api_calibrations_free, struct api_calibration, api_calibration_fini)
-LIST_FREE(api_encodings_free, struct api_encodings, api_encodings_fini)
+LIST_FREE(api_objects_free, struct api_object, api_object_fini)
 LIST_FREE(api_jobs_free, struct api_job, api_job_fini)
 LIST_FREE(api_layers_free, struct api_layer, api_layer_fini)
 LIST_FREE(api_events_free, struct api_event, api_event_fini)

@@ -34,39 +34,33 @@ struct api_file {
 	int64_t size;
 };
 
-struct api_model {
-	char id[API_ID + 1];
-	char *name, *labels, *owner; /* labels: a JSON object */
-	char visibility[8];
-	char sha256[API_SHA256 + 1]; /* of the model's own file */
-	char digest[API_SHA256 + 1]; /* identity; "" while files are missing */
-	int64_t size, ir_version, opset, nodes, layer_count, searchable_count;
-	char *inputs, *outputs; /* JSON arrays */
-	struct api_file *files; /* external data */
-	size_t nfiles;
-	int64_t created_at;
-};
+/* What is uploaded and kept. */
+enum api_kind { API_MODEL, API_CALIBRATION, API_ENCODINGS };
 
-struct api_calibration {
+struct api_object {
+	enum api_kind kind;
 	char id[API_ID + 1];
 	char *name, *labels, *owner; /* labels: a JSON object */
 	char visibility[8];
-	char sha256[API_SHA256 + 1];
-	int64_t size;
-	int64_t samples; /* -1: arrays differ */
-	char *arrays;    /* JSON array */
-	int64_t created_at;
-};
-
-/* An uploaded encodings file, which jobs start from. */
-struct api_encodings {
-	char id[API_ID + 1];
-	char *name, *labels, *owner; /* labels: a JSON object */
-	char visibility[8];
-	char sha256[API_SHA256 + 1];
-	int64_t size;
-	int64_t parameters, activations; /* entries of each kind */
-	int64_t created_at;
+	char sha256[API_SHA256 + 1]; /* of its file; for a model, of its own one */
+	int64_t size, created_at;
+	union {
+		struct {                             /* a model */
+			char digest[API_SHA256 + 1]; /* identity; "" while files are missing */
+			int64_t ir_version, opset, nodes, layer_count, searchable_count;
+			char *inputs, *outputs; /* JSON arrays */
+			char *layers;           /* likewise, of a new model; NULL in one that is read: model_layers() has it */
+			struct api_file *files; /* external data */
+			size_t nfiles;
+		};
+		struct {                 /* a calibration set */
+			int64_t samples; /* -1: arrays differ */
+			char *arrays;    /* JSON array */
+		};
+		struct {                                 /* an encodings file, which jobs start from */
+			int64_t parameters, activations; /* entries of each kind */
+		};
+	};
 };
 
 /* An upload that may come in pieces (tus). */
@@ -214,7 +208,7 @@ struct api_preview {
 struct api_change {
 	const char *name, *labels, *visibility;
 	const int64_t *priority; /* jobs only */
-	/* If-Match: only an object (a struct api_model, …) that has one of these tags is changed, looked at in the very transaction; else
+	/* If-Match: only an object (a struct api_object or api_job) that has one of these tags is changed, looked at in the very transaction; else
 	 * ERR_PRECONDITION. NULL: any. */
 	const char *must;
 	const char *kind;                                      /* what the object is called, … */
@@ -233,43 +227,26 @@ enum api_action { API_CANCEL, API_PAUSE, API_RESUME };
 struct api_backend {
 	void *ctx;
 
-	/* A model of the uploaded file. *existing: the very file was here already, and *out is the older object. once->key may be NULL, here and
-	 * in all the others. */
-	int (*model_add)(void *ctx, const struct api_caller *who, struct upload *u, const struct api_change *first,
-	                 struct api_once *once, struct api_model *out, bool *existing, struct err *e);
+	/* An object of the uploaded file. *existing: the very file was here already, and *out is the older object. once->key may be NULL, here
+	 * and in all the others. For a calibration set, model is an id to check the fit with, and preprocess how images are to become numbers for
+	 * that; NULL: none. */
+	int (*object_add)(void *ctx, const struct api_caller *who, enum api_kind kind, struct upload *u,
+	                  const struct api_change *first, const char *model, const char *preprocess, struct api_once *once,
+	                  struct api_object *out, bool *existing, struct err *e);
+	int (*object_get)(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id, struct api_object *out,
+	                  struct err *e);
+	int (*object_list)(void *ctx, const struct api_caller *who, enum api_kind kind, const struct api_page *page,
+	                   struct api_object **out, size_t *n, struct err *e);
+	int (*object_open)(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id, struct api_blob *out,
+	                   struct err *e);
+	int (*object_change)(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id,
+	                     const struct api_change *c, struct api_object *out, struct err *e);
+	int (*object_delete)(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id, struct err *e);
+
 	/* An external-data file of a model; with the last missing one the model becomes complete. */
 	int (*model_file_add)(void *ctx, const struct api_caller *who, const char *id, const char *file, struct upload *u,
-	                      struct api_model *out, bool *existing, struct err *e);
-	int (*model_get)(void *ctx, const struct api_caller *who, const char *id, struct api_model *out, struct err *e);
-	int (*model_list)(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_model **out, size_t *n,
-	                  struct err *e);
+	                      struct api_object *out, bool *existing, struct err *e);
 	int (*model_layers)(void *ctx, const struct api_caller *who, const char *id, char **json, struct err *e);
-	int (*model_open)(void *ctx, const struct api_caller *who, const char *id, struct api_blob *out, struct err *e);
-	int (*model_change)(void *ctx, const struct api_caller *who, const char *id, const struct api_change *c,
-	                    struct api_model *out, struct err *e);
-	int (*model_delete)(void *ctx, const struct api_caller *who, const char *id, struct err *e);
-
-	/* model is an id to check the fit with, or NULL; preprocess (NULL: none) is how images are to become numbers for that. */
-	int (*calibration_add)(void *ctx, const struct api_caller *who, struct upload *u, const struct api_change *first,
-	                       const char *model, const char *preprocess, struct api_once *once, struct api_calibration *out,
-	                       bool *existing, struct err *e);
-	int (*calibration_get)(void *ctx, const struct api_caller *who, const char *id, struct api_calibration *out, struct err *e);
-	int (*calibration_list)(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_calibration **out,
-	                        size_t *n, struct err *e);
-	int (*calibration_open)(void *ctx, const struct api_caller *who, const char *id, struct api_blob *out, struct err *e);
-	int (*calibration_change)(void *ctx, const struct api_caller *who, const char *id, const struct api_change *c,
-	                          struct api_calibration *out, struct err *e);
-	int (*calibration_delete)(void *ctx, const struct api_caller *who, const char *id, struct err *e);
-
-	int (*encodings_add)(void *ctx, const struct api_caller *who, struct upload *u, const struct api_change *first,
-	                     struct api_once *once, struct api_encodings *out, bool *existing, struct err *e);
-	int (*encodings_get)(void *ctx, const struct api_caller *who, const char *id, struct api_encodings *out, struct err *e);
-	int (*encodings_list)(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_encodings **out,
-	                      size_t *n, struct err *e);
-	int (*encodings_open)(void *ctx, const struct api_caller *who, const char *id, struct api_blob *out, struct err *e);
-	int (*encodings_change)(void *ctx, const struct api_caller *who, const char *id, const struct api_change *c,
-	                        struct api_encodings *out, struct err *e);
-	int (*encodings_delete)(void *ctx, const struct api_caller *who, const char *id, struct err *e);
 
 	/* Begins an upload: *u gets its id and when it expires. first is what came with it, or NULL; the whole file makes the object. What once's
 	 * request began is told as it is now. */
@@ -329,10 +306,8 @@ struct api_backend {
 /* Whether an external file's name is relative and goes neither up nor nowhere. */
 bool api_is_plain_path(const char *name);
 
-void api_model_fini(struct api_model *m);
+void api_object_fini(struct api_object *x);
 void api_upload_fini(struct api_upload *u);
-void api_calibration_fini(struct api_calibration *c);
-void api_encodings_fini(struct api_encodings *x);
 void api_job_fini(struct api_job *j);
 void api_layer_fini(struct api_layer *l);
 void api_event_fini(struct api_event *v);
@@ -342,9 +317,7 @@ void api_queue_fini(struct api_queue *q);
 void api_preview_fini(struct api_preview *p);
 
 /* Frees an array of n values and what they hold. */
-void api_models_free(struct api_model *m, size_t n);
-void api_calibrations_free(struct api_calibration *c, size_t n);
-void api_encodings_free(struct api_encodings *x, size_t n);
+void api_objects_free(struct api_object *x, size_t n);
 void api_jobs_free(struct api_job *j, size_t n);
 void api_layers_free(struct api_layer *l, size_t n);
 void api_events_free(struct api_event *v, size_t n);

@@ -8,33 +8,32 @@
 
 #define HANDLER(name) void name(const struct api *a, struct http_request *q, struct http_response *r)
 
-/* models.c */
-HANDLER(models_check);
+/* objects.c */
+HANDLER(objects_check);
 HANDLER(models_add);
 HANDLER(models_list);
 HANDLER(models_get);
 HANDLER(models_change);
 HANDLER(models_delete);
-HANDLER(models_layers);
 HANDLER(models_content);
-HANDLER(models_file_check);
-HANDLER(models_file_add);
-/* calibrations.c */
-HANDLER(calibrations_check);
 HANDLER(calibrations_add);
 HANDLER(calibrations_list);
 HANDLER(calibrations_get);
 HANDLER(calibrations_change);
 HANDLER(calibrations_delete);
 HANDLER(calibrations_content);
-/* encodings.c */
-HANDLER(encodings_files_check);
 HANDLER(encodings_files_add);
 HANDLER(encodings_files_list);
 HANDLER(encodings_files_get);
 HANDLER(encodings_files_change);
 HANDLER(encodings_files_delete);
 HANDLER(encodings_files_content);
+/* models.c */
+HANDLER(models_layers);
+HANDLER(models_file_check);
+HANDLER(models_file_add);
+/* calibrations.c */
+HANDLER(calibrations_check);
 /* uploads.c */
 HANDLER(uploads_options);
 HANDLER(uploads_add_check);

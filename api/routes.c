@@ -20,7 +20,7 @@ enum {
 };
 
 const struct route routes[] = {
-	{POST | PUT, "/v1/models", "name visibility", BODY_MODEL, WAITS | ONCE, SCOPE_SUBMIT, models_check, models_add},
+	{POST | PUT, "/v1/models", "name visibility", BODY_MODEL, WAITS | ONCE, SCOPE_SUBMIT, objects_check, models_add},
 	{GET, "/v1/models", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, models_list},
 	{GET, "/v1/models/{}", "", BODY_NONE, 0, SCOPE_READ, NULL, models_get},
 	{PATCH, "/v1/models/{}", "", BODY_JSON, WAITS, SCOPE_SUBMIT, NULL, models_change},
@@ -37,7 +37,7 @@ const struct route routes[] = {
 	{DELETE, "/v1/calibrations/{}", "", BODY_NONE, WAITS, SCOPE_SUBMIT, NULL, calibrations_delete},
 	{GET, "/v1/calibrations/{}/content", "ticket", BODY_NONE, 0, SCOPE_READ, NULL, calibrations_content},
 
-	{POST | PUT, "/v1/encodings", "name visibility", BODY_ENCODINGS, WAITS | ONCE, SCOPE_SUBMIT, encodings_files_check,
+	{POST | PUT, "/v1/encodings", "name visibility", BODY_ENCODINGS, WAITS | ONCE, SCOPE_SUBMIT, objects_check,
          encodings_files_add},
 	{GET, "/v1/encodings", "limit after", BODY_NONE, 0, SCOPE_READ, NULL, encodings_files_list},
 	{GET, "/v1/encodings/{}", "", BODY_NONE, 0, SCOPE_READ, NULL, encodings_files_get},

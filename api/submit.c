@@ -132,15 +132,15 @@ static void fill_request(struct submission *s)
 /* Which member an error of the backend speaks of. */
 static const char *blamed(const struct api *a, const struct submission *s, const struct http_request *q, const struct err *e)
 {
-	struct api_model m;
+	struct api_object m;
 	struct err missing = ERR_INIT;
 	if (e->code == ERR_BAD_PARAM)
 		return "/params";
 	if (e->code != ERR_NOT_FOUND || s->job.retry_of)
 		return NULL;
-	if (a->backend.model_get(a->backend.ctx, &q->who, s->job.model, &m, &missing) < 0)
+	if (a->backend.object_get(a->backend.ctx, &q->who, API_MODEL, s->job.model, &m, &missing) < 0)
 		return "/model";
-	api_model_fini(&m);
+	api_object_fini(&m);
 	return "/calibration";
 }
 

@@ -58,7 +58,7 @@ int call_loaded(struct call *c, int fd, struct err *e)
 	return add(c, "loaded", fd, e);
 }
 
-int call_files(struct call *c, const struct blobs *b, const struct api_model *m, const char *extra_name, int extra, struct err *e)
+int call_files(struct call *c, const struct blobs *b, const struct api_object *m, const char *extra_name, int extra, struct err *e)
 {
 	int rc = 0;
 	json_out_array(&c->w, "files");

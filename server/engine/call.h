@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-struct api_model;
+struct api_object;
 struct blobs;
 struct speed;
 
@@ -32,7 +32,7 @@ int call_model(struct call *c, int fd, struct err *e);
 int call_calibration(struct call *c, int fd, struct err *e);
 int call_evaluation(struct call *c, int fd, struct err *e);
 /* The model's external files out of the blobs; extra (a descriptor, or -1) stands for the file named extra_name. */
-int call_files(struct call *c, const struct blobs *b, const struct api_model *m, const char *extra_name, int extra, struct err *e);
+int call_files(struct call *c, const struct blobs *b, const struct api_object *m, const char *extra_name, int extra, struct err *e);
 /* An encodings file to look at, or to start from. */
 int call_loaded(struct call *c, int fd, struct err *e);
 /* Lines for the engine to read, in memory. */

@@ -3,8 +3,8 @@
 #include "core/base/json.h"
 #include "server/store/blob.h"
 #include "server/store/store.h"
-#include "server/store/store_encodings.h"
 #include "server/store/store_job.h"
+#include "server/store/store_object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +24,12 @@ static int open_job(struct store *s, const struct api_caller *who, const char *i
 
 static int open_upload(struct store *s, const struct api_caller *who, const char *id, struct err *e)
 {
-	struct api_encodings x;
-	if (store_encodings_get(s, who, id, &x, e) < 0)
+	struct api_object x;
+	if (store_object_get(s, who, API_ENCODINGS, id, &x, e) < 0)
 		return e->code == ERR_NOT_FOUND ? err_set(e, ERR_BAD_PARAM, "/load_encodings: there is no encodings file %.40s", id)
 		                                : -1;
 	int fd = blob_open(store_blobs(s), x.sha256, NULL, e);
-	api_encodings_fini(&x);
+	api_object_fini(&x);
 	return fd;
 }
 

@@ -14,9 +14,8 @@
 #include "server/store/blob.h"
 #include "server/store/intake.h"
 #include "server/store/store.h"
-#include "server/store/store_calibration.h"
 #include "server/store/store_log.h"
-#include "server/store/store_model.h"
+#include "server/store/store_object.h"
 
 #include <math.h>
 #include <poll.h>
@@ -283,16 +282,16 @@ void runner_share(struct params *p, int64_t threads, int64_t max_memory_bytes)
 static int add_evaluation(struct call *call, const struct attempt *a, const struct params *p, struct err *e)
 {
 	char id[API_ID + 1];
-	struct api_calibration k;
+	struct api_object k;
 	struct store *s = a->r->store;
 	if (evaluation_id(p, id, e) < 0)
 		return -1;
 	if (!id[0])
 		return 0;
-	if (store_calibration_get(s, NULL, id, &k, e) < 0)
+	if (store_object_get(s, NULL, API_CALIBRATION, id, &k, e) < 0)
 		return err_wrap(e, "evaluation data");
 	int rc = call_evaluation(call, blob_open(store_blobs(s), k.sha256, NULL, e), e);
-	api_calibration_fini(&k);
+	api_object_fini(&k);
 	return rc;
 }
 
@@ -355,7 +354,7 @@ static int open_checked(struct attempt *a, const char *sha256, struct err *e)
 	return -1;
 }
 
-static int check_files(struct attempt *a, const struct api_model *m, struct err *e)
+static int check_files(struct attempt *a, const struct api_object *m, struct err *e)
 {
 	for (size_t i = 0; i < m->nfiles; i++) {
 		int fd = m->files[i].present ? open_checked(a, m->files[i].sha256, e) : -1;
@@ -369,12 +368,11 @@ static int check_files(struct attempt *a, const struct api_model *m, struct err 
 
 static int make_call(struct call *call, struct attempt *a, struct err *e)
 {
-	struct api_model m;
-	struct api_calibration k;
+	struct api_object m, k;
 	struct store *s = a->r->store;
-	if (store_model_get(s, NULL, a->claim->model_id, &m, e) < 0)
+	if (store_object_get(s, NULL, API_MODEL, a->claim->model_id, &m, e) < 0)
 		return -1;
-	int rc = store_calibration_get(s, NULL, a->claim->calibration_id, &k, e);
+	int rc = store_object_get(s, NULL, API_CALIBRATION, a->claim->calibration_id, &k, e);
 	if (rc == 0) {
 		rc = call_model(call, open_checked(a, m.sha256, e), e) == 0 && check_files(a, &m, e) == 0 &&
 		                     call_files(call, store_blobs(s), &m, NULL, -1, e) == 0 &&
@@ -383,9 +381,9 @@ static int make_call(struct call *call, struct attempt *a, struct err *e)
 		                     add_params(call, a, e) == 0
 		             ? call_end(call, e)
 		             : -1;
-		api_calibration_fini(&k);
+		api_object_fini(&k);
 	}
-	api_model_fini(&m);
+	api_object_fini(&m);
 	return rc;
 }
 

@@ -160,9 +160,8 @@ void backend_fill(struct backend *b, struct api_backend *out)
 	out->metrics = write_metrics;
 	out->ready = ready;
 	out->ticket_add = ticket_add;
+	backend_fill_objects(out);
 	backend_fill_models(out);
-	backend_fill_calibrations(out);
-	backend_fill_encodings(out);
 	backend_fill_uploads(out);
 	backend_fill_jobs(out);
 	b->self = *out;

@@ -38,19 +38,18 @@ void backend_init(struct backend *b);
 void backend_fill(struct backend *b, struct api_backend *out);
 
 /* The parts of it, a file each. */
+void backend_fill_objects(struct api_backend *out);
 void backend_fill_models(struct api_backend *out);
-void backend_fill_calibrations(struct api_backend *out);
-void backend_fill_encodings(struct api_backend *out);
 void backend_fill_uploads(struct api_backend *out);
 void backend_fill_jobs(struct api_backend *out);
 
 /* How a file of calibration data, or of data to evaluate on, feeds a model under these settings; out of the cache or from an inspection. 0 with the samples;
  * what does not fit is the error. */
-int backend_fit(struct backend *b, const struct api_model *m, const char *sha256, const struct params *p, bool evaluation,
+int backend_fit(struct backend *b, const struct api_object *m, const char *sha256, const struct params *p, bool evaluation,
                 int64_t *samples, int64_t *samples_used, struct err *e);
 
 /* What a job would take, as quantize_estimate_json() writes it, and its layers, as inspect_layers_json() does; malloc'ed. */
-int backend_estimate(struct backend *b, const struct api_caller *who, const struct api_model *m, const char *calibration_sha256,
+int backend_estimate(struct backend *b, const struct api_caller *who, const struct api_object *m, const char *calibration_sha256,
                      const struct params *p, char **estimate, char **layers, struct err *e);
 
 #endif

@@ -9,7 +9,7 @@
 #include "server/engine/pool.h"
 #include "server/engine/speed.h"
 #include "server/store/store.h"
-#include "server/store/store_calibration.h"
+#include "server/store/store_object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,20 +17,20 @@
 static int add_evaluation(struct backend *b, const struct api_caller *who, const struct params *p, struct call *c, struct err *e)
 {
 	char id[API_ID + 1];
-	struct api_calibration k;
+	struct api_object k;
 	if (evaluation_id(p, id, e) < 0)
 		return -1;
 	if (!id[0])
 		return 0;
-	if (store_calibration_get(b->store, who, id, &k, e) < 0)
+	if (store_object_get(b->store, who, API_CALIBRATION, id, &k, e) < 0)
 		return -1;
 	int rc = call_evaluation(c, blob_open(store_blobs(b->store), k.sha256, NULL, e), e);
-	api_calibration_fini(&k);
+	api_object_fini(&k);
 	return rc;
 }
 
 /* As a worker would ask for it (runner.c). */
-static int make_call(struct backend *b, const struct api_caller *who, const struct api_model *m, const char *calibration_sha256,
+static int make_call(struct backend *b, const struct api_caller *who, const struct api_object *m, const char *calibration_sha256,
                      const struct params *params, struct call *c, struct err *e)
 {
 	struct params p = *params; /* borrows */
@@ -76,7 +76,7 @@ static int take_answer(struct backend *b, const struct buf *answer, char **estim
 	return rc;
 }
 
-int backend_estimate(struct backend *b, const struct api_caller *who, const struct api_model *m, const char *calibration_sha256,
+int backend_estimate(struct backend *b, const struct api_caller *who, const struct api_object *m, const char *calibration_sha256,
                      const struct params *p, char **estimate, char **layers, struct err *e)
 {
 	struct call call;

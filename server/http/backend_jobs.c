@@ -11,10 +11,10 @@
 #include "server/engine/pool.h"
 #include "server/http/watch.h"
 #include "server/store/store.h"
-#include "server/store/store_calibration.h"
 #include "server/store/store_job.h"
 #include "server/store/store_log.h"
 #include "server/store/store_model.h"
+#include "server/store/store_object.h"
 #include "server/store/store_once.h"
 
 #include <stdio.h>
@@ -24,8 +24,7 @@
 
 /* A job whose parts are known to fit. */
 struct fitting {
-	struct api_model model;
-	struct api_calibration calibration;
+	struct api_object model, calibration;
 	int64_t samples, samples_used;
 	char fingerprint[SHA256_HEX + 1];
 	char *params; /* JSON */
@@ -33,8 +32,8 @@ struct fitting {
 
 static void fitting_fini(struct fitting *f)
 {
-	api_model_fini(&f->model);
-	api_calibration_fini(&f->calibration);
+	api_object_fini(&f->model);
+	api_object_fini(&f->calibration);
 	free(f->params);
 }
 
@@ -54,21 +53,21 @@ static int write_params(const struct params *p, char **out, struct err *e)
 
 /* The data to evaluate on have to feed the model, too. */
 static int fit_evaluation(struct backend *b, const struct api_caller *who, const struct api_job_request *r,
-                          const struct api_model *m, struct err *e)
+                          const struct api_object *m, struct err *e)
 {
 	char id[API_ID + 1];
-	struct api_calibration k;
+	struct api_object k;
 	int64_t samples, used;
 	if (evaluation_id(r->params, id, e) < 0)
 		return -1;
 	if (!id[0])
 		return 0;
-	if (store_calibration_get(b->store, who, id, &k, e) < 0)
+	if (store_object_get(b->store, who, API_CALIBRATION, id, &k, e) < 0)
 		return err_set(e, ERR_BAD_PARAM, "/evaluate/calibration: there is no calibration %.40s", id);
 	struct params all = *r->params; /* borrowed */
 	all.num_batches = 0;
 	int rc = backend_fit(b, m, k.sha256, &all, true, &samples, &used, e);
-	api_calibration_fini(&k);
+	api_object_fini(&k);
 	return rc < 0 ? err_wrap(e, "the data to evaluate on") : 0;
 }
 
@@ -77,8 +76,8 @@ static int fit(struct backend *b, const struct api_caller *who, const struct api
 {
 	int loaded;
 	memset(f, 0, sizeof *f);
-	if (store_model_get(b->store, who, r->model, &f->model, e) < 0 ||
-	    store_calibration_get(b->store, who, r->calibration, &f->calibration, e) < 0)
+	if (store_object_get(b->store, who, API_MODEL, r->model, &f->model, e) < 0 ||
+	    store_object_get(b->store, who, API_CALIBRATION, r->calibration, &f->calibration, e) < 0)
 		return -1;
 	if (!f->model.digest[0])
 		return err_set(e, ERR_BAD_STATE, "the model is incomplete: external files are missing");

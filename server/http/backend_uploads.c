@@ -58,21 +58,13 @@ static int finish(struct backend *b, const struct api_caller *who, struct api_up
 	const struct api_change first = {.name = u->name, .labels = "{}", .visibility = u->visibility};
 	struct api_once once = {.key = NULL}; /* a key is the creation's */
 	bool existing;
-	int rc;
-	if (strcmp(u->kind, "models") == 0) {
-		struct api_model m;
-		rc = api->model_add(b, who, whole, &first, &once, &m, &existing, e);
-		if (rc == 0) {
-			memcpy(u->result, m.id, sizeof m.id);
-			api_model_fini(&m);
-		}
-	} else {
-		struct api_calibration c;
-		rc = api->calibration_add(b, who, whole, &first, u->model, u->preprocess, &once, &c, &existing, e);
-		if (rc == 0) {
-			memcpy(u->result, c.id, sizeof c.id);
-			api_calibration_fini(&c);
-		}
+	struct api_object x;
+	bool model = strcmp(u->kind, "models") == 0;
+	int rc = api->object_add(b, who, model ? API_MODEL : API_CALIBRATION, whole, &first, model ? NULL : u->model,
+	                         model ? NULL : u->preprocess, &once, &x, &existing, e);
+	if (rc == 0) {
+		memcpy(u->result, x.id, sizeof x.id);
+		api_object_fini(&x);
 	}
 	if (rc == 0)
 		return store_upload_done(b->store, u->id, u->result, e);

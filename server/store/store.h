@@ -21,7 +21,7 @@
 struct store;
 struct api_caller;
 
-/* Conditions on a row of models, calibrations or jobs: may the caller see it, or change it? ?2 and ?3 are store_sees_all(who) and
+/* Conditions on a row of an object or a job: may the caller see it, or change it? ?2 and ?3 are store_sees_all(who) and
  * store_owner(who); NULL is the daemon itself. */
 #define STORE_SEES "(?2 OR owner = ?3 OR visibility = 'team')"
 #define STORE_OWNS "(?2 OR owner = ?3)"

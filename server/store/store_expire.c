@@ -2,10 +2,8 @@
 
 #include "server/base/clock.h"
 #include "server/store/store.h"
-#include "server/store/store_calibration.h"
-#include "server/store/store_encodings.h"
 #include "server/store/store_job.h"
-#include "server/store/store_model.h"
+#include "server/store/store_object.h"
 
 #define DAY_MS ((int64_t)86400000)
 
@@ -38,6 +36,21 @@ static int forget_all(struct store *s, const char *sql, int64_t days, forget_fn 
 	return rc;
 }
 
+static int forget_model(struct store *s, const struct api_caller *who, const char *id, struct err *e)
+{
+	return store_object_delete(s, who, API_MODEL, id, e);
+}
+
+static int forget_calibration(struct store *s, const struct api_caller *who, const char *id, struct err *e)
+{
+	return store_object_delete(s, who, API_CALIBRATION, id, e);
+}
+
+static int forget_encodings(struct store *s, const struct api_caller *who, const char *id, struct err *e)
+{
+	return store_object_delete(s, who, API_ENCODINGS, id, e);
+}
+
 int store_expire(struct store *s, int64_t job_days, int64_t upload_days, struct store_expired *out, struct err *e)
 {
 	*out = (struct store_expired){0, 0, 0, 0};
@@ -48,15 +61,15 @@ int store_expire(struct store *s, int64_t job_days, int64_t upload_days, struct 
 	               "SELECT id FROM models m WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE model_id "
 	               "= m.id) "
 	               "ORDER BY id LIMIT 1",
-	               upload_days, store_model_delete, &out->models, e) < 0)
+	               upload_days, forget_model, &out->models, e) < 0)
 		return -1;
 	if (forget_all(s,
-	                  "SELECT id FROM calibrations c WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-	                  "calibration_id = c.id) ORDER BY id LIMIT 1",
-	                  upload_days, store_calibration_delete, &out->calibrations, e) < 0)
+	               "SELECT id FROM calibrations c WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+	               "calibration_id = c.id) ORDER BY id LIMIT 1",
+	               upload_days, forget_calibration, &out->calibrations, e) < 0)
 		return -1;
 	return forget_all(s,
 	                  "SELECT id FROM encodings x WHERE created_at < ? AND id > ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
 	                  "json_extract(params, '$.load_encodings') = x.id) ORDER BY id LIMIT 1",
-	                  upload_days, store_encodings_delete, &out->encodings, e);
+	                  upload_days, forget_encodings, &out->encodings, e);
 }

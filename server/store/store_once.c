@@ -73,35 +73,6 @@ int store_once_keep(struct db *d, const char *owner, const struct api_once *o, c
 	               : -1;
 }
 
-int store_once_find_equal(struct db *d, const char *owner, const char *sha256, store_equal_fn *find, struct api_once *o,
-                          char id[API_ID + 1], bool *found, struct err *e)
-{
-	if (store_once_find(d, owner, o, id, e) < 0)
-		return -1;
-	*found = id[0] != '\0';
-	if (*found)
-		return 0;
-	if (find(d, owner, sha256, id, found, e) < 0)
-		return -1;
-	if (!*found || !o)
-		return 0;
-	o->existing = true;
-	return store_once_keep(d, owner, o, id, e);
-}
-
-int store_once_equal(struct store *s, const char *owner, const char *sha256, store_equal_fn *find, struct api_once *o,
-                     char id[API_ID + 1], struct err *e)
-{
-	bool found;
-	struct db *d = store_begin(s, e);
-	if (!d)
-		return -1;
-	int rc = store_once_find_equal(d, owner, sha256, find, o, id, &found, e);
-	if (rc == 0 && !found)
-		rc = err_set(e, ERR_NOT_FOUND, "the equal file was deleted meanwhile");
-	return store_end(s, rc, e);
-}
-
 int store_once_drop(struct db *d, const char *id, struct err *e)
 {
 	return db_run(d, e, "DELETE FROM once WHERE object_id = ?", "s", id);

@@ -15,14 +15,6 @@ struct db;
 int store_once_made(struct store *s, const char *owner, struct api_once *o, char id[API_ID + 1], struct err *e);
 /* The same inside a transaction. */
 int store_once_find(struct db *d, const char *owner, struct api_once *o, char id[API_ID + 1], struct err *e);
-/* Inside a transaction, for what is recognised by its content: the key's object; or else the equal one that find() knows, and for that the key is
- * kept, too. *found says whether there is one. */
-typedef int store_equal_fn(struct db *d, const char *owner, const char *sha256, char id[API_ID + 1], bool *found, struct err *e);
-int store_once_find_equal(struct db *d, const char *owner, const char *sha256, store_equal_fn *find, struct api_once *o,
-                          char id[API_ID + 1], bool *found, struct err *e);
-/* The same in a transaction of its own; ERR_NOT_FOUND: there is none. */
-int store_once_equal(struct store *s, const char *owner, const char *sha256, store_equal_fn *find, struct api_once *o,
-                     char id[API_ID + 1], struct err *e);
 /* Inside a transaction: notes what the key was used for, with o->existing, and forgets keys that are too old. */
 int store_once_keep(struct db *d, const char *owner, const struct api_once *o, const char *id, struct err *e);
 /* Inside a transaction: the object did not come into being after all, so that the request may be repeated. */

@@ -120,15 +120,18 @@ static void must_read_back(const struct params *p)
 #define WHO    void *ctx, const struct api_caller *who
 #define UNUSED ((void)ctx, (void)who, (void)e)
 
-static void fill_model(struct api_model *m)
+static void fill_object(struct api_object *x, enum api_kind kind)
 {
-	memset(m, 0, sizeof *m);
-	(void)snprintf(m->id, sizeof m->id, "%s", ID);
-	m->name = copy("m");
-	m->nfiles = 1;
-	m->files = calloc(1, sizeof *m->files);
-	must(m->files != NULL);
-	m->files[0].name = copy("sub/w.data");
+	memset(x, 0, sizeof *x);
+	x->kind = kind;
+	(void)snprintf(x->id, sizeof x->id, "%s", ID);
+	x->name = copy("m");
+	if (kind != API_MODEL)
+		return;
+	x->nfiles = 1;
+	x->files = calloc(1, sizeof *x->files);
+	must(x->files != NULL);
+	x->files[0].name = copy("sub/w.data");
 }
 
 static void fill_job(struct api_job *j, const char *id)
@@ -175,33 +178,36 @@ static void check_once(const struct api_once *o)
 	must(!o->key || (strlen(o->key) > 0 && strlen(o->key) <= 200 && is_hex(o->fingerprint, API_SHA256)));
 }
 
-static int model_add(WHO, struct upload *u, const struct api_change *first, struct api_once *once, struct api_model *out,
-                     bool *existing, struct err *e)
+static int object_add(WHO, enum api_kind kind, struct upload *u, const struct api_change *first, const char *model,
+                      const char *preprocess, struct api_once *once, struct api_object *out, bool *existing, struct err *e)
 {
+	struct preprocess p;
 	(void)u;
 	UNUSED;
 	(void)change(first, NULL, e);
+	must(kind == API_CALIBRATION || (!model && !preprocess));
+	must(!preprocess || preprocess_parse(preprocess, &p, e) == 0);
 	check_once(once);
-	fill_model(out);
-	*existing = false;
+	fill_object(out, kind);
+	*existing = kind == API_CALIBRATION;
 	return 0;
 }
 
-static int model_get(WHO, const char *id, struct api_model *out, struct err *e)
+static int object_get(WHO, enum api_kind kind, const char *id, struct api_object *out, struct err *e)
 {
 	(void)id;
 	UNUSED;
-	fill_model(out);
+	fill_object(out, kind);
 	return 0;
 }
 
-static int model_file_add(WHO, const char *id, const char *file, struct upload *u, struct api_model *out, bool *existing,
+static int model_file_add(WHO, const char *id, const char *file, struct upload *u, struct api_object *out, bool *existing,
                           struct err *e)
 {
 	(void)u;
 	must(api_is_plain_path(file) && file[0] != '/');
 	*existing = true;
-	return model_get(ctx, who, id, out, e);
+	return object_get(ctx, who, API_MODEL, id, out, e);
 }
 
 static void check_page(const struct api_page *page)
@@ -213,7 +219,7 @@ static void check_page(const struct api_page *page)
 }
 
 /* As many as are asked for, up to three. */
-static int model_list(WHO, const struct api_page *page, struct api_model **out, size_t *n, struct err *e)
+static int object_list(WHO, enum api_kind kind, const struct api_page *page, struct api_object **out, size_t *n, struct err *e)
 {
 	UNUSED;
 	check_page(page);
@@ -221,7 +227,7 @@ static int model_list(WHO, const struct api_page *page, struct api_model **out, 
 	*out = calloc(*n, sizeof **out);
 	must(*out != NULL);
 	for (size_t i = 0; i < *n; i++)
-		fill_model(&(*out)[i]);
+		fill_object(&(*out)[i], kind);
 	return 0;
 }
 
@@ -233,34 +239,20 @@ static int model_layers(WHO, const char *id, char **json, struct err *e)
 	return 0;
 }
 
-static int model_open(WHO, const char *id, struct api_blob *out, struct err *e)
+static int object_open(WHO, enum api_kind kind, const char *id, struct api_blob *out, struct err *e)
 {
+	(void)kind;
 	UNUSED;
 	return blob_open(out, strcmp(id, "empty") == 0 ? 0 : FILE_BYTES);
 }
 
-static int model_change(WHO, const char *id, const struct api_change *c, struct api_model *out, struct err *e)
+static int object_change(WHO, enum api_kind kind, const char *id, const struct api_change *c, struct api_object *out, struct err *e)
 {
-	(void)model_get(ctx, who, id, out, e);
+	(void)object_get(ctx, who, kind, id, out, e);
 	int rc = change(c, out, e);
 	if (rc < 0)
-		api_model_fini(out);
+		api_object_fini(out);
 	return rc;
-}
-
-static int calibration_add(WHO, struct upload *u, const struct api_change *first, const char *model, const char *preprocess,
-                           struct api_once *once, struct api_calibration *out, bool *existing, struct err *e)
-{
-	struct preprocess p;
-	(void)u;
-	(void)model;
-	UNUSED;
-	(void)change(first, NULL, e);
-	must(!preprocess || preprocess_parse(preprocess, &p, e) == 0);
-	check_once(once);
-	memset(out, 0, sizeof *out);
-	*existing = true;
-	return 0;
 }
 
 static int upload_add(WHO, struct api_upload *u, struct upload *first, struct api_once *once, struct err *e)
@@ -444,15 +436,20 @@ static int forget(WHO, const char *id, struct err *e)
 	return 0;
 }
 
-static const struct api api = {.backend = {.model_add = model_add,
+static int object_delete(WHO, enum api_kind kind, const char *id, struct err *e)
+{
+	(void)kind;
+	return forget(ctx, who, id, e);
+}
+
+static const struct api api = {.backend = {.object_add = object_add,
+                                           .object_get = object_get,
+                                           .object_list = object_list,
+                                           .object_open = object_open,
+                                           .object_change = object_change,
+                                           .object_delete = object_delete,
                                            .model_file_add = model_file_add,
-                                           .model_get = model_get,
-                                           .model_list = model_list,
                                            .model_layers = model_layers,
-                                           .model_open = model_open,
-                                           .model_change = model_change,
-                                           .model_delete = forget,
-                                           .calibration_add = calibration_add,
                                            .upload_add = upload_add,
                                            .upload_get = upload_get,
                                            .upload_begin = upload_begin,

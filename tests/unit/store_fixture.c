@@ -3,8 +3,7 @@
 #include "scratch.h"
 
 #include "server/base/id.h"
-#include "server/store/store_calibration.h"
-#include "server/store/store_model.h"
+#include "server/store/store_object.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,21 +64,26 @@ bool add_model(const char *text, const char *file, char id[API_ID + 1])
 	struct err e = ERR_INIT;
 	struct part *p = part_of(text);
 	struct api_file files[1] = {{.name = (char *)(uintptr_t)file}};
-	struct api_model m = {.name = (char[]){"m"},
-	                      .labels = (char[]){"{}"},
-	                      .owner = (char[]){""},
-	                      .visibility = "team",
-	                      .inputs = (char[]){"[]"},
-	                      .outputs = (char[]){"[]"},
-	                      .files = files,
-	                      .nfiles = file != NULL};
+	struct api_object m = {.kind = API_MODEL,
+	                       .name = (char[]){"m"},
+	                       .labels = (char[]){"{}"},
+	                       .owner = (char[]){""},
+	                       .visibility = "team",
+	                       .inputs = (char[]){"[]"},
+	                       .outputs = (char[]){"[]"},
+	                       .layers = (char[]){"[]"},
+	                       .files = files,
+	                       .nfiles = file != NULL};
+	struct api_object out;
 	bool existing = false;
 	must(id_new("mdl_", m.id, &e), &e);
 	memcpy(m.sha256, part_sha256(p), sizeof m.sha256);
 	if (!file)
 		memcpy(m.digest, m.sha256, sizeof m.digest);
 	m.size = part_size(p);
-	must(store_model_add(s, p, &m, "[]", NULL, id, &existing, &e), &e);
+	must(store_object_add(s, p, &m, NULL, &out, &existing, &e), &e);
+	memcpy(id, out.id, sizeof out.id);
+	api_object_fini(&out);
 	part_free(p);
 	return existing;
 }
@@ -88,16 +92,20 @@ void add_calibration(const char *text, char id[API_ID + 1])
 {
 	struct err e = ERR_INIT;
 	struct part *p = part_of(text);
-	struct api_calibration c = {.name = (char[]){"c"},
-	                            .labels = (char[]){"{}"},
-	                            .owner = (char[]){""},
-	                            .visibility = "team",
-	                            .arrays = (char[]){"[]"},
-	                            .samples = -1};
+	struct api_object c = {.kind = API_CALIBRATION,
+	                       .name = (char[]){"c"},
+	                       .labels = (char[]){"{}"},
+	                       .owner = (char[]){""},
+	                       .visibility = "team",
+	                       .arrays = (char[]){"[]"},
+	                       .samples = -1};
+	struct api_object out;
 	bool existing;
 	must(id_new("cal_", c.id, &e), &e);
 	memcpy(c.sha256, part_sha256(p), sizeof c.sha256);
-	must(store_calibration_add(s, p, &c, NULL, id, &existing, &e), &e);
+	must(store_object_add(s, p, &c, NULL, &out, &existing, &e), &e);
+	memcpy(id, out.id, sizeof out.id);
+	api_object_fini(&out);
 	part_free(p);
 }
 

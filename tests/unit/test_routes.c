@@ -66,8 +66,10 @@ static int job_add(void *ctx, const struct api_caller *who, const struct api_job
 	return 0;
 }
 
-static int model_get(void *ctx, const struct api_caller *who, const char *id, struct api_model *out, struct err *e)
+static int object_get(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id, struct api_object *out,
+                      struct err *e)
 {
+	assert_int_equal(kind, API_MODEL);
 	(void)ctx;
 	(void)who;
 	memset(out, 0, sizeof *out);
@@ -84,14 +86,14 @@ static int model_get(void *ctx, const struct api_caller *who, const char *id, st
 	return 0;
 }
 
-static int model_list(void *ctx, const struct api_caller *who, const struct api_page *page, struct api_model **out, size_t *n,
-                      struct err *e)
+static int object_list(void *ctx, const struct api_caller *who, enum api_kind kind, const struct api_page *page,
+                       struct api_object **out, size_t *n, struct err *e)
 {
 	*n = fake.models < (size_t)page->limit ? fake.models : (size_t)page->limit;
 	*out = calloc(*n + 1, sizeof **out);
 	assert_non_null(*out);
 	for (size_t i = 0; i < *n; i++) {
-		(void)model_get(ctx, who, "mdl_1", &(*out)[i], e);
+		(void)object_get(ctx, who, kind, "mdl_1", &(*out)[i], e);
 		(void)snprintf((*out)[i].id, sizeof(*out)[i].id, "mdl_%zu", 9 - i);
 	}
 	return 0;
@@ -119,8 +121,8 @@ static int artifact_open(void *ctx, const struct api_caller *who, const char *id
 
 static const struct api api = {.backend = {.job_get = job_get,
                                            .job_add = job_add,
-                                           .model_get = model_get,
-                                           .model_list = model_list,
+                                           .object_get = object_get,
+                                           .object_list = object_list,
                                            .artifact_open = artifact_open},
                                .max_wait_seconds = 300};
 

@@ -4,9 +4,9 @@
 
 #include "server/base/id.h"
 #include "server/store/store.h"
-#include "server/store/store_calibration.h"
 #include "server/store/store_job.h"
 #include "server/store/store_model.h"
+#include "server/store/store_object.h"
 #include "server/store/store_once.h"
 
 #include <fcntl.h>
@@ -89,18 +89,18 @@ static void blobs_go_with_their_last_user(void **state)
 	(void)state;
 	add_model("one", "w.data", first);
 	add_model("one", "w.data", second);
-	must(store_model_delete(s, NULL, first, &e), &e);
+	must(store_object_delete(s, NULL, API_MODEL, first, &e), &e);
 	assert_int_equal(scratch_count("blobs"), 1);
-	must(store_model_delete(s, NULL, second, &e), &e);
+	must(store_object_delete(s, NULL, API_MODEL, second, &e), &e);
 	assert_int_equal(scratch_count("blobs"), 0);
-	assert_int_equal(store_model_delete(s, NULL, second, &e), -1);
+	assert_int_equal(store_object_delete(s, NULL, API_MODEL, second, &e), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
 static void the_last_file_completes_a_model_for_good(void **state)
 {
 	struct err e = ERR_INIT;
-	struct api_model m;
+	struct api_object m;
 	char id[API_ID + 1];
 	(void)state;
 	add_model("one", "w.data", id);
@@ -108,10 +108,10 @@ static void the_last_file_completes_a_model_for_good(void **state)
 	must(store_model_set_file(s, p, id, "w.data", "digest", &e), &e);
 	assert_int_equal(store_model_set_file(s, q, id, "w.data", "digest", &e), -1);
 	assert_int_equal(e.code, ERR_BAD_STATE);
-	must(store_model_get(s, NULL, id, &m, &e), &e);
+	must(store_object_get(s, NULL, API_MODEL, id, &m, &e), &e);
 	assert_string_equal(m.digest, "digest");
 	assert_true(m.files[0].present);
-	api_model_fini(&m);
+	api_object_fini(&m);
 	part_free(p);
 	part_free(q);
 	assert_int_equal(scratch_count("blobs"), 2);
@@ -124,12 +124,12 @@ static void objects_of_live_jobs_stay(void **state)
 	char job[API_ID + 1];
 	(void)state;
 	add_job(job);
-	assert_int_equal(store_model_delete(s, NULL, model, &e), -1);
+	assert_int_equal(store_object_delete(s, NULL, API_MODEL, model, &e), -1);
 	assert_int_equal(e.code, ERR_IN_USE);
-	assert_int_equal(store_calibration_delete(s, NULL, calibration, &e), -1);
+	assert_int_equal(store_object_delete(s, NULL, API_CALIBRATION, calibration, &e), -1);
 	assert_int_equal(e.code, ERR_IN_USE);
 	must(store_job_act(s, NULL, job, API_CANCEL, NULL, &to, &e), &e);
-	must(store_model_delete(s, NULL, model, &e), &e);
+	must(store_object_delete(s, NULL, API_MODEL, model, &e), &e);
 }
 
 static void jobs_are_claimed_oldest_first_and_once(void **state)
