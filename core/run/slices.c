@@ -166,18 +166,21 @@ static int64_t node_bytes(const struct look *l, const struct onnx_node *n)
 	return all;
 }
 
-/* The graph's own inputs and outputs, whether or not a node reads or makes them. The runtime does not write an input that is an output, too. */
-static bool ends_are_sliced(const struct look *l)
+/* The runtime does not write an input that is an output, too. */
+int64_t slices_ends(const struct onnx_model *m, const struct value_types *t)
 {
-	for (size_t i = 0; i < onnx_model_inputs(l->m); i++)
-		if (!sample_bytes(l, onnx_model_find(l->m, onnx_model_input(l->m, i)->name)))
-			return false;
-	for (size_t i = 0; i < onnx_model_outputs(l->m); i++) {
-		int v = onnx_model_find(l->m, onnx_model_output(l->m, i)->name);
-		if (!is_dynamic(l, v) || onnx_model_value(l->m, v)->is_input || !sample_bytes(l, v))
-			return false;
+	struct look l = {m, t, false};
+	size_t nin = onnx_model_inputs(m), n = nin + onnx_model_outputs(m);
+	int64_t all = 0;
+	for (size_t i = 0; i < n; i++) {
+		int v = onnx_model_find(m, (i < nin ? onnx_model_input(m, i) : onnx_model_output(m, i - nin))->name);
+		bool is_end = is_dynamic(&l, v) && onnx_model_value(m, v)->is_input == (i < nin);
+		int64_t bytes = is_end ? sample_bytes(&l, v) : 0;
+		if (!bytes)
+			return 0;
+		all += bytes;
 	}
-	return true;
+	return all;
 }
 
 int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, const int *nodes, size_t nnodes, bool exact)
@@ -185,7 +188,7 @@ int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, con
 	struct look l = {m, t, exact};
 	size_t n = nodes ? nnodes : (size_t)onnx_model_nodes(m);
 	int64_t most = 0;
-	if (!t || (!nodes && !ends_are_sliced(&l)))
+	if (!t || (!nodes && !slices_ends(m, t)))
 		return 0;
 	for (size_t i = 0; i < n; i++) {
 		int node = nodes ? nodes[i] : (int)i;
@@ -205,6 +208,12 @@ int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, con
 int64_t slices_count(int64_t rows, int64_t samples)
 {
 	return rows && samples > rows ? (samples + rows - 1) / rows : 1;
+}
+
+int64_t slices_largest(int64_t rows, int64_t samples)
+{
+	int64_t n = slices_count(rows, samples);
+	return (samples + n - 1) / n;
 }
 
 static int64_t samples_of(struct ort *o, const struct ort_value *v)

@@ -20,8 +20,12 @@ struct value_types;
  * `exact`, multiplies matrices with a row for each sample, whose last digits may depend on how many rows there are. */
 int64_t slices_rows(const struct onnx_model *m, const struct value_types *t, const int *nodes, size_t nnodes, bool exact);
 
-/* In how many slices a batch goes. */
+/* In how many slices a batch goes, and the samples of the largest. */
 int64_t slices_count(int64_t rows, int64_t samples);
+int64_t slices_largest(int64_t rows, int64_t samples);
+
+/* Bytes for each sample in the whole graph's inputs and outputs, which are there for all samples at once; 0 where it cannot be sliced. */
+int64_t slices_ends(const struct onnx_model *m, const struct value_types *t);
 
 /* As ort_run(). rows is slices_rows() of the session's graph. Inputs that do not have equally many samples go through at once. */
 int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,

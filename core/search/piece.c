@@ -9,7 +9,8 @@ struct piece {
 	const struct plan_part *part;
 	struct onnx_submodel model; /* the session reads its shared weights */
 	struct ort_session *session;
-	int64_t rows; /* slices_rows(); 0 also where no batch is sliced */
+	int64_t rows; /* slices_rows() */
+	bool is_sliced;
 	const char **in_names, **out_names;
 	struct ort_value **in, **out;
 };
@@ -23,7 +24,7 @@ static int build(struct piece *p, const float *const *replaced, struct err *e)
 	for (size_t i = 0; i < s->nfeeds && !rc; i++) {
 		p->in_names[i] = feed_name(p->f, s->feeds[i]);
 		rc = feed_describe(p->f, s->feeds[i], &feeds[i], e);
-		if (p->rows)
+		if (p->is_sliced)
 			feeds[i].shape[0] = -1;
 	}
 	for (size_t i = 0; i < s->nmakes; i++)
@@ -47,8 +48,7 @@ struct piece *piece_new(const struct feed *f, const struct plan_part *part, cons
 	p->f = f;
 	p->part = part;
 	p->rows = slices_rows(f->m, f->types, part->nodes, part->nnodes, true);
-	if (slices_count(p->rows, calib_rows(f->calib, 0)) < 2)
-		p->rows = 0;
+	p->is_sliced = slices_count(p->rows, calib_rows(f->calib, 0)) > 1;
 	p->in_names = calloc(part->nfeeds + 1, sizeof *p->in_names);
 	p->out_names = calloc(part->nmakes + 1, sizeof *p->out_names);
 	p->in = calloc(part->nfeeds + 1, sizeof(struct ort_value *));
@@ -77,6 +77,11 @@ void piece_free(struct piece *p)
 	free(p->in);
 	free(p->out);
 	free(p);
+}
+
+int64_t piece_at_once(const struct piece *p, int64_t samples)
+{
+	return slices_largest(p->rows, samples);
 }
 
 int piece_run(struct piece *p, int64_t batch, struct err *e)

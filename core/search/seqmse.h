@@ -121,10 +121,10 @@ struct seqmse_estimate {
 	double seconds_graph, seconds_gram, seconds_search; /* as in struct seqmse_stats, recheck left out */
 	int layers;
 	int64_t bytes; /* resident, at most, on top of what the process has before: activations, tensors in work, evidence, weights */
-	int64_t weight_bytes;  /* of all searched weights */
-	int64_t kept_bytes;    /* of activations, were there room for all */
-	int64_t spilled_bytes; /* of them that will go through the file */
-	int64_t samples, samples_used, batches;
+	int64_t weight_bytes;                               /* of all searched weights */
+	int64_t kept_bytes;                                 /* of activations, were there room for all */
+	int64_t spilled_bytes;                              /* of them that will go through the file */
+	int64_t samples, samples_used, batches, batch_rows; /* batch_rows: of the largest batch */
 };
 
 /* Runs the graph on two batches, of few samples where the model takes any number of them, and works out the rest: seconds of the graph from the second one,

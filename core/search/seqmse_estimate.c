@@ -54,7 +54,9 @@ struct probe {
 	double batch_scale; /* of a batch of the run */
 	int64_t batches, threads;
 	int64_t budget;
-	int64_t weights, working; /* bytes: of what the layers before left, and of the most that a batch took so far */
+	int64_t probe_rows, batch_rows; /* samples of a batch, here and in the run */
+	int64_t weights;                /* bytes of what the layers before left */
+	int64_t working;                /* the most that the runtime took for a batch so far, results apart */
 	struct seqmse_estimate *out;
 };
 
@@ -95,10 +97,24 @@ static int add_layers(struct probe *p, const struct plan_stage *stage, int64_t *
 	return 0;
 }
 
+/* What the runtime holds beside results grows with the samples that it is given at once. */
+static int run_part(struct probe *p, struct piece *piece, int64_t batch, struct err *e)
+{
+	struct ort *ort = p->x.feed.ort;
+	(void)ort_peak(ort);
+	int64_t before = ort_used(ort);
+	int rc = piece_run(piece, batch, e);
+	int64_t after = ort_used(ort);
+	double more = (double)piece_at_once(piece, p->batch_rows) / (double)piece_at_once(piece, p->probe_rows);
+	int64_t working = (int64_t)((double)(ort_peak(ort) - (after > before ? after : before)) * more);
+	p->working = working > p->working ? working : p->working;
+	return rc;
+}
+
 static int run_parts(struct probe *p, const struct plan_stage *stage, struct piece *quantized, struct piece *twins, int64_t batch,
                      struct err *e)
 {
-	if ((quantized && piece_run(quantized, batch, e)) || (twins && piece_run(twins, batch, e)))
+	if ((quantized && run_part(p, quantized, batch, e)) || (twins && run_part(p, twins, batch, e)))
 		return -1;
 	for (size_t i = 0; i < stage->nspends; i++)
 		activations_drop_batch(p->x.feed.acts, stage->spends[i], batch);
@@ -110,7 +126,7 @@ static int run_graph(struct probe *p, const struct plan_stage *stage, struct err
 {
 	struct run *x = &p->x;
 	struct piece *quantized = NULL, *twins = NULL;
-	int64_t n = calib_batches(x->feed.calib), used = 0;
+	int64_t n = calib_batches(x->feed.calib);
 	double start = run_now(), first = 0, last = 0;
 	int rc = 0;
 	if (stage->quantized.nmakes)
@@ -119,19 +135,22 @@ static int run_graph(struct probe *p, const struct plan_stage *stage, struct err
 		rc = (twins = piece_new(&x->feed, &stage->twins, NULL, e)) ? 0 : -1;
 	double made = run_now() - start;
 	for (int64_t b = 0; b < n && !rc; b++) {
-		(void)ort_peak(x->feed.ort);
-		used = ort_used(x->feed.ort);
 		start = run_now();
 		rc = run_parts(p, stage, quantized, twins, b, e);
 		last = run_now() - start;
 		first = b == 0 ? last : first;
 	}
-	int64_t working = (int64_t)((double)(ort_peak(x->feed.ort) - used) * p->batch_scale);
-	p->working = working > p->working ? working : p->working;
 	p->out->seconds_graph += made + last * p->scale + (n > 1 ? fmax(first - last, 0) : 0);
 	piece_free(quantized);
 	piece_free(twins);
 	return rc;
+}
+
+/* Bytes of activations while a stage runs that finds and leaves so many: a batch of what it makes is there before what it reads is dropped. */
+static int64_t held_at_most(const struct probe *p, int64_t before, int64_t after, int64_t made)
+{
+	int64_t most = (after > before ? after : before) + made / p->batches;
+	return most < before + made ? most : before + made;
 }
 
 static int add_stage(struct probe *p, const struct plan_stage *stage, struct err *e)
@@ -143,12 +162,14 @@ static int add_stage(struct probe *p, const struct plan_stage *stage, struct err
 	if (run_graph(p, stage, e) || add_layers(p, stage, &evidence, e))
 		return -1;
 	int64_t after = activations_held(x->feed.acts);
-	int64_t held = (int64_t)((double)(after > before ? after : before) * p->scale / probes);
+	int64_t made = (int64_t)((double)(activations_taken(x->feed.acts) - taken) * p->scale / probes);
+	int64_t held =
+		held_at_most(p, (int64_t)((double)before * p->scale / probes), (int64_t)((double)after * p->scale / probes), made);
 	int64_t spare = (int64_t)((double)(ACTIVATIONS_SPARE * activations_largest(x->feed.acts)) * p->batch_scale);
 	int64_t room = p->budget > spare ? p->budget - spare : 0, kept = held < room ? held : room;
-	int64_t bytes = kept + p->working + evidence + p->weights;
+	int64_t beyond_room = held - kept < spare ? held - kept : spare;
+	int64_t bytes = kept + beyond_room + p->working + evidence + p->weights;
 	out->kept_bytes = held > out->kept_bytes ? held : out->kept_bytes;
-	int64_t made = (int64_t)((double)(activations_taken(x->feed.acts) - taken) * p->scale / probes);
 	int64_t beyond = (int64_t)((double)after * p->scale / probes) - room;
 	out->spilled_bytes += beyond < 0 ? 0 : beyond < made ? beyond : made;
 	out->bytes = bytes > out->bytes ? bytes : out->bytes;
@@ -182,12 +203,14 @@ static int compare_sizes(struct probe *p, const struct onnx_model *model, struct
 	struct model_data d;
 	int rc = model_data_open(&d, model, data, params->inputs, params->batch_size, params->num_batches, e);
 	if (!rc) {
-		double rows = (double)calib_rows(p->x.feed.calib, calib_batches(p->x.feed.calib) - 1);
+		p->probe_rows = calib_rows(p->x.feed.calib, calib_batches(p->x.feed.calib) - 1);
+		double rows = (double)p->probe_rows;
 		p->out->samples = calib_samples(d.calib);
 		p->out->samples_used = calib_samples_used(d.calib);
 		p->out->batches = p->batches = calib_batches(d.calib);
 		p->scale = (double)calib_samples_used(d.calib) / rows;
-		p->batch_scale = (double)calib_rows(d.calib, 0) / rows;
+		p->out->batch_rows = p->batch_rows = calib_rows(d.calib, 0);
+		p->batch_scale = (double)p->batch_rows / rows;
 	}
 	model_data_close(&d);
 	return rc;

@@ -164,12 +164,16 @@ static int check_canceled(const struct run *r, struct err *e)
 	return r->hooks.canceled && r->hooks.canceled(r->hooks.ctx) ? err_set(e, ERR_CANCELED, "canceled") : 0;
 }
 
+bool calibrate_in_slices(const struct calibrate_settings *s)
+{
+	return s->scheme == SCHEME_TF;
+}
+
 static int watch_all(struct run *r, struct ort *ort, struct calib *data, struct err *e)
 {
 	size_t nout = onnx_model_outputs(r->qs->model);
 	struct ort_value **out = calloc(nout + 1, sizeof(struct ort_value *));
-	/* smallest and largest values are the same whatever they come in; histograms are not */
-	enum sim_mode mode = r->settings->scheme == SCHEME_TF ? SIM_OBSERVED : SIM_OBSERVED_WHOLE;
+	enum sim_mode mode = calibrate_in_slices(r->settings) ? SIM_OBSERVED : SIM_OBSERVED_WHOLE;
 	struct sim_run *run = out ? sim_run_new(r->s, ort, mode, r->settings->plain, observe, r, e) : NULL;
 	int rc = run ? 0 : out ? -1 : err_nomem(e, "the outputs");
 	for (int64_t b = 0; !rc && b < calib_batches(data); b++) {

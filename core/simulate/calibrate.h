@@ -33,6 +33,9 @@ struct calibrate_settings {
 };
 
 /* Any may be NULL. code is "degenerate-range", "overflow-frozen" or "no-data"; tensor is what it is about. */
+/* Whether activations are shown slice by slice (slices.h): smallest and largest values are the same whatever they come in, histograms are not. */
+bool calibrate_in_slices(const struct calibrate_settings *s);
+
 struct calibrate_hooks {
 	void *ctx;
 	void (*progress)(void *ctx, int64_t batch, int64_t batches);

@@ -4,7 +4,9 @@
 #include "core/base/now.h"
 #include "core/encodings/qdq.h"
 #include "core/run/ort.h"
+#include "core/run/slices.h"
 #include "core/workflow/model_data.h"
+#include "core/workflow/quantize_settings.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -17,8 +19,9 @@ struct probe {
 	struct params few; /* borrows */
 	struct seqmse_estimate search;
 	struct quantize_estimate *out;
-	double scale, batch_scale; /* samples of the run, and of a batch of it, for each of a probe's batch */
-	int64_t loaded, weights;   /* bytes: resident after loading; of all searched weights */
+	double scale;             /* samples of the run for each of a probe's batch */
+	int64_t rows, batch_rows; /* samples of a batch, here and in the run */
+	int64_t loaded, weights;  /* bytes: resident after loading; of all searched weights */
 	/* while activations are calibrated */
 	double at[3]; /* when it began, and after each batch */
 	int64_t used; /* by tensors after the first batch: the session's weights */
@@ -37,9 +40,15 @@ static void raise_peak(struct probe *p, int64_t bytes)
 	p->out->peak_bytes = bytes > p->out->peak_bytes ? bytes : p->out->peak_bytes;
 }
 
-static int64_t scaled(int64_t bytes, double by)
+/* What a run's batch takes of the runtime's memory where the probe's took so much: a model's ends grow with the batch, the rest with what goes through at once. */
+static int64_t batch_bytes(const struct probe *p, int64_t bytes)
 {
-	return (int64_t)((double)bytes * by);
+	const struct quantize *q = p->q;
+	const struct calibrate_settings settings = quantize_calibrate_settings(q->params);
+	int64_t rows = calibrate_in_slices(&settings) ? slices_rows(q->model, q->types, NULL, 0, false) : 0;
+	int64_t sample = rows ? slices_ends(q->model, q->types) : 0, inside = bytes - sample * p->rows;
+	double more = (double)slices_largest(rows, p->batch_rows) / (double)slices_largest(rows, p->rows);
+	return sample * p->batch_rows + (inside > 0 ? (int64_t)((double)inside * more) : 0);
 }
 
 static int search(struct probe *p, const struct quantize_inputs *in, const struct params *params, const struct rates *rates,
@@ -55,10 +64,10 @@ static int search(struct probe *p, const struct quantize_inputs *in, const struc
 		return -1;
 	int rc = model_data_open(&d, p->q->model, in->data, params->inputs, p->few.batch_size, p->few.num_batches, e);
 	if (!rc) {
-		double rows = (double)calib_rows(d.calib, calib_batches(d.calib) - 1);
 		p->batches = calib_batches(d.calib);
-		p->scale = (double)s->samples_used / rows;
-		p->batch_scale = (double)s->samples_used / (double)s->batches / rows;
+		p->rows = calib_rows(d.calib, p->batches - 1);
+		p->batch_rows = s->batch_rows;
+		p->scale = (double)s->samples_used / (double)p->rows;
 	}
 	model_data_close(&d);
 	p->weights = s->weight_bytes;
@@ -94,7 +103,7 @@ static int calibrate_phase(struct probe *p, const struct quantize_inputs *in, st
 	double end = run_now(), last = p->at[p->batches] - p->at[p->batches - 1];
 	double once = p->batches > 1 && p->at[1] - p->at[0] > last ? p->at[1] - p->at[0] - last : 0;
 	p->out->calibrate = once + last * p->scale + (end - p->at[p->batches]);
-	raise_peak(p, 2 * p->weights + p->used - before + scaled(ort_peak(q->ort) - p->used, p->batch_scale));
+	raise_peak(p, 2 * p->weights + p->used - before + batch_bytes(p, ort_peak(q->ort) - p->used));
 	return 0;
 }
 
