@@ -4,10 +4,10 @@
 
 #include "core/data/arrays.h"
 #include "core/onnx/onnx_model.h"
-#include "core/search/layers.h"
 #include "core/search/loss.h"
 #include "core/search/seqmse.h"
 #include "shared.h"
+#include "watched.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -23,9 +23,7 @@
 enum { CANDIDATES = 20, MAX_LAYERS = 64, BATCHES = 2 };
 
 struct brute {
-	struct onnx_model *m;
-	struct layer *layers;
-	int n;
+	struct watched w;
 	enum symmetry symmetry;
 	enum loss_fn fn;
 	double *loss[MAX_LAYERS]; /* [channels][CANDIDATES] of layers[i], summed over the batches */
@@ -119,20 +117,12 @@ static double loss_of(enum loss_fn fn, const struct channel *h)
 	}
 }
 
-static int layer_of_weight(const struct brute *b, const char *weight)
-{
-	for (int i = 0; i < b->n; i++)
-		if (layer_is_searched(b->layers, i) && strcmp(onnx_model_value(b->m, b->layers[i].weight)->name, weight) == 0)
-			return i;
-	return -1;
-}
-
 static void on_input(void *ctx, const char *weight, int64_t batch, int rank, const int64_t *shape, const float *x,
                      const float *x_float)
 {
 	struct brute *b = ctx;
-	int at = layer_of_weight(b, weight);
-	const struct layer *l = &b->layers[at];
+	int at = watched_layer(&b->w, weight);
+	const struct layer *l = &b->w.layers[at];
 	struct err e = ERR_INIT;
 	float *w = malloc((size_t)l->shape.count * sizeof *w);
 	float *q = malloc((size_t)l->fan_in * sizeof *q);
@@ -144,7 +134,7 @@ static void on_input(void *ctx, const char *weight, int64_t batch, int rank, con
 		b->loss[at] = calloc((size_t)(l->channels * CANDIDATES), sizeof **b->loss);
 	assert_true(!x_float || b->symmetry == ASYM);
 	b->differing += x_float != NULL;
-	assert_int_equal(layer_weights(b->m, l, w, &e), 0);
+	assert_int_equal(layer_weights(b->w.m, l, w, &e), 0);
 	for (int64_t c = 0; c < l->channels; c++)
 		for (int i = 0; i < CANDIDATES; i++) {
 			struct channel h = {
@@ -176,7 +166,7 @@ static void check_loss(const struct brute *b, const struct seqmse_layer_result *
 static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 {
 	struct brute *b = ctx;
-	const double *loss = b->loss[layer_of_weight(b, r->weight)];
+	const double *loss = b->loss[watched_layer(&b->w, r->weight)];
 	for (int c = 0; c < r->channels; c++, loss += CANDIDATES) {
 		int best = 0;
 		for (int i = 1; i < CANDIDATES; i++)
@@ -194,7 +184,6 @@ static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 /* Runs a model and lets the hooks check every layer. Returns how many channels were. */
 static int check_search(const char *model, const char *calib, int64_t samples, enum symmetry symmetry, enum loss_fn fn)
 {
-	struct err e = ERR_INIT;
 	struct brute b = {.symmetry = symmetry, .fn = fn};
 	struct params p;
 	struct seqmse_hooks hooks = {.ctx = &b, .input = on_input, .layer = on_layer};
@@ -206,23 +195,14 @@ static int check_search(const char *model, const char *calib, int64_t samples, e
 	p.threads = 2;
 	p.inp_symmetry = symmetry;
 	p.loss_fn = fn;
-	b.m = onnx_model_open(model, &e);
-	struct arrays *z = b.m ? arrays_open(calib, &e) : NULL;
-	if (!z)
-		fail_msg("%s", e.msg);
-	assert_int_equal(layers_find(b.m, NULL, &p, &b.layers, &b.n, &e), 0);
-	struct seqmse_result *r = seqmse_run(b.m, z, NULL, &p, &hooks, &e);
-	if (!r)
-		fail_msg("%s", e.msg);
-	assert_int_equal(b.checked, seqmse_layers(r));
+	watched_open(&b.w, model, &p);
+	size_t searched = watched_search(&b.w, calib, &p, &hooks);
+	assert_int_equal(b.checked, searched);
 	assert_true(b.checked > 2);
 	assert_int_equal(b.differing > 0, symmetry == ASYM);
-	seqmse_result_free(r);
-	arrays_free(z);
-	onnx_model_free(b.m);
-	for (int i = 0; i < b.n; i++)
+	for (int i = 0; i < b.w.n; i++)
 		free(b.loss[i]);
-	free(b.layers);
+	watched_close(&b.w);
 	params_fini(&p);
 	return b.channels;
 }

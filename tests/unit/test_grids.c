@@ -2,11 +2,9 @@
  * here in double precision, by loops over the operator's definition, from the layer's real inputs; what has to be chosen follows from them. On the sample of
  * tests/data, and on the real models of $SEQMSED_SHARED where they are. */
 
-#include "core/data/arrays.h"
-#include "core/onnx/onnx_model.h"
-#include "core/search/layers.h"
 #include "core/search/seqmse.h"
 #include "shared.h"
+#include "watched.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,7 +12,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -44,9 +41,7 @@ static const struct kind small_kinds[] = {
 
 struct brute {
 	const struct kind *kind;
-	struct onnx_model *m;
-	struct layer *layers;
-	int n;
+	struct watched w;
 	double *loss[MAX_LAYERS]; /* [channels][blocks][CANDIDATES] of layers[i], summed over the batches */
 	int checked, cut, grids;
 };
@@ -130,19 +125,11 @@ static double matrix_loss(const struct layer *l, const double *d, int64_t k0, in
 	return sum;
 }
 
-static int layer_of_weight(const struct brute *b, const char *weight)
-{
-	for (int i = 0; i < b->n; i++)
-		if (layer_is_searched(b->layers, i) && strcmp(onnx_model_value(b->m, b->layers[i].weight)->name, weight) == 0)
-			return i;
-	return -1;
-}
-
 /* Adds a batch to the loss of candidate i of a block; d has room for the channel's change. */
 static void add_candidate(struct brute *b, int at, const float *w, int64_t c, int64_t block, int i, const int64_t *shape,
                           int64_t rows, const float *x, double *d)
 {
-	const struct layer *l = &b->layers[at];
+	const struct layer *l = &b->w.layers[at];
 	int64_t blocks = blocks_of(b->kind, l), len = l->fan_in / blocks, k0 = block * len, k1 = k0 + len;
 	struct quant_grid g = grid_of(b, l, w, c, block, i);
 	for (int64_t k = k0; k < k1; k++) {
@@ -159,8 +146,8 @@ static void on_input(void *ctx, const char *weight, int64_t batch, int rank, con
                      const float *x_float)
 {
 	struct brute *b = ctx;
-	int at = layer_of_weight(b, weight);
-	const struct layer *l = &b->layers[at];
+	int at = watched_layer(&b->w, weight);
+	const struct layer *l = &b->w.layers[at];
 	struct err e = ERR_INIT;
 	float *w = malloc((size_t)l->shape.count * sizeof *w);
 	double *d = malloc((size_t)l->fan_in * sizeof *d);
@@ -172,7 +159,7 @@ static void on_input(void *ctx, const char *weight, int64_t batch, int rank, con
 	rows /= l->op == LAYER_CONV ? rows : l->fan_in;
 	if (!b->loss[at])
 		b->loss[at] = calloc((size_t)(l->channels * blocks * CANDIDATES), sizeof **b->loss);
-	assert_int_equal(layer_weights(b->m, l, w, &e), 0);
+	assert_int_equal(layer_weights(b->w.m, l, w, &e), 0);
 	for (int64_t c = 0; c < l->channels; c++)
 		for (int64_t block = 0; block < blocks; block++)
 			for (int i = 0; i < CANDIDATES; i++)
@@ -195,7 +182,7 @@ static int first_least(const double *loss)
 static void check_grid(const struct brute *b, const struct seqmse_layer_result *r, int64_t c, int64_t block, int g, int want,
                        const float *w)
 {
-	const struct layer *l = &b->layers[layer_of_weight(b, r->weight)];
+	const struct layer *l = &b->w.layers[watched_layer(&b->w, r->weight)];
 	struct quant_grid grid = grid_of(b, l, w, c, block, want);
 	if (r->chosen[g] != want)
 		fail_msg("%s[%lld][%lld]: chose %d, not %d", r->weight, (long long)c, (long long)block, r->chosen[g], want);
@@ -261,12 +248,12 @@ static void check_curve(const struct seqmse_layer_result *r, int64_t units, cons
 static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 {
 	struct brute *b = ctx;
-	int at = layer_of_weight(b, r->weight);
-	const struct layer *l = &b->layers[at];
+	int at = watched_layer(&b->w, r->weight);
+	const struct layer *l = &b->w.layers[at];
 	int64_t blocks = blocks_of(b->kind, l);
 	struct err e = ERR_INIT;
 	float *w = malloc((size_t)l->shape.count * sizeof *w);
-	assert_int_equal(layer_weights(b->m, l, w, &e), 0);
+	assert_int_equal(layer_weights(b->w.m, l, w, &e), 0);
 	if (b->kind->granularity == PARAMS_PER_TENSOR)
 		check_tensor(b, r, b->loss[at], w);
 	else
@@ -281,7 +268,6 @@ static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 /* samples: how many, in two batches; 0: all, in one. */
 static void check_kind(const char *model, const char *calib, int64_t samples, const struct kind *k)
 {
-	struct err e = ERR_INIT;
 	struct brute b = {.kind = k};
 	struct params p;
 	struct seqmse_hooks hooks = {.ctx = &b, .input = on_input, .layer = on_layer};
@@ -294,22 +280,14 @@ static void check_kind(const char *model, const char *calib, int64_t samples, co
 	p.batch_size = samples ? samples / 2 : 1000;
 	p.num_batches = 2;
 	p.threads = 2;
-	b.m = onnx_model_open(model, &e);
-	struct arrays *z = b.m ? arrays_open(calib, &e) : NULL;
-	if (!z || layers_find(b.m, NULL, &p, &b.layers, &b.n, &e))
-		fail_msg("%s", e.msg);
-	struct seqmse_result *r = seqmse_run(b.m, z, NULL, &p, &hooks, &e);
-	if (!r)
-		fail_msg("%s", e.msg);
-	assert_int_equal(b.checked, seqmse_layers(r));
+	watched_open(&b.w, model, &p);
+	size_t searched = watched_search(&b.w, calib, &p, &hooks);
+	assert_int_equal(b.checked, searched);
 	assert_int_equal(b.cut > 0, k->granularity == PARAMS_BLOCK);
 	assert_true(b.grids >= b.checked);
-	seqmse_result_free(r);
-	arrays_free(z);
-	onnx_model_free(b.m);
-	for (int i = 0; i < b.n; i++)
+	for (int i = 0; i < b.w.n; i++)
 		free(b.loss[i]);
-	free(b.layers);
+	watched_close(&b.w);
 	params_fini(&p);
 }
 

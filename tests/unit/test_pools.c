@@ -2,15 +2,14 @@
  * real models ($SEQMSED_SHARED) every choice and its loss are those of the plain way, which asks for all candidates. */
 
 #include "core/base/numbers.h"
-#include "core/data/arrays.h"
 #include "core/kernels/gemm.h"
 #include "core/kernels/sweep.h"
-#include "core/onnx/onnx_model.h"
 #include "core/search/evidence.h"
 #include "core/search/exact.h"
 #include "core/search/pools.h"
 #include "core/search/seqmse.h"
 #include "shared.h"
+#include "watched.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -197,22 +196,11 @@ struct kept {
 };
 
 struct walk {
-	struct onnx_model *m;
-	struct layer *layers;
-	int n;
+	struct watched w;
 	enum loss_fn fn;
 	struct kept *inputs; /* [layers][BATCHES] */
 	int checked;
 };
-
-static int layer_of(const struct walk *w, const char *weight)
-{
-	for (int i = 0; i < w->n; i++)
-		if (layer_is_searched(w->layers, i) && strcmp(onnx_model_value(w->m, w->layers[i].weight)->name, weight) == 0)
-			return i;
-	fail_msg("no layer has the weight %s", weight);
-	return -1;
-}
 
 static float *copied(const float *x, int64_t n)
 {
@@ -226,13 +214,13 @@ static void on_input(void *ctx, const char *weight, int64_t batch, int rank, con
                      const float *x_float)
 {
 	struct walk *w = ctx;
-	int at = layer_of(w, weight);
+	int at = watched_layer(&w->w, weight);
 	struct kept *k = &w->inputs[at * BATCHES + batch];
 	struct ort_info info = {.elem_type = 1, .rank = rank, .count = 1};
 	struct err e = ERR_INIT;
 	for (int i = 0; i < rank; i++)
 		info.count *= info.shape[i] = shape[i];
-	assert_int_equal(patches_init(&k->in.patches, &w->layers[at], &info, &e), 0);
+	assert_int_equal(patches_init(&k->in.patches, &w->w.layers[at], &info, &e), 0);
 	k->in.x = k->x = copied(x, info.count);
 	k->in.x_float = k->x_float = copied(x_float, info.count);
 }
@@ -338,15 +326,15 @@ static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 {
 	struct walk *w = ctx;
 	struct err e = ERR_INIT;
-	int at = layer_of(w, r->weight);
-	const struct layer *l = &w->layers[at];
+	int at = watched_layer(&w->w, r->weight);
+	const struct layer *l = &w->w.layers[at];
 	struct question q = {
 		.l = l, .inputs = w->inputs + at * BATCHES, .groups = l->groups * l->blocks, .len = l->fan_in / l->blocks};
 	int64_t units = l->channels * l->blocks;
 	double scale = l->blocks > 1 ? 1 : l->scale;
 	q.vectors = units / q.groups;
 	q.w = malloc((size_t)(units * q.len) * sizeof *q.w);
-	assert_int_equal(layer_weights(w->m, l, q.w, &e), 0);
+	assert_int_equal(layer_weights(w->w.m, l, q.w, &e), 0);
 	struct tiles *tiles = tiles_new(THREADS);
 	struct evidence_setup setup = {.strategy = EVIDENCE_DIRECT,
 	                               .loss = r->loss_fn,
@@ -378,7 +366,6 @@ static void on_layer(void *ctx, const struct seqmse_layer_result *r)
 static void check_model(const char *name, int64_t samples, enum loss_fn fn, enum symmetry symmetry, int64_t block_size)
 {
 	char model[4096], calib[4096], path[4096];
-	struct err e = ERR_INIT;
 	struct walk w = {.fn = fn};
 	struct params p;
 	const struct seqmse_hooks hooks = {.ctx = &w, .input = on_input, .layer = on_layer};
@@ -396,20 +383,12 @@ static void check_model(const char *name, int64_t samples, enum loss_fn fn, enum
 	p.loss_fn = fn;
 	p.granularity = block_size ? PARAMS_BLOCK : PARAMS_AS_CONFIGURED;
 	p.block_size = block_size;
-	w.m = onnx_model_open(model, &e);
-	struct arrays *z = arrays_open(shared_path(path, calib, sizeof calib), &e);
-	assert_true(w.m && z);
-	assert_int_equal(layers_find(w.m, NULL, &p, &w.layers, &w.n, &e), 0);
-	w.inputs = calloc((size_t)(w.n * BATCHES), sizeof *w.inputs);
-	struct seqmse_result *r = seqmse_run(w.m, z, NULL, &p, &hooks, &e);
-	if (!r)
-		fail_msg("%s", e.msg);
-	assert_int_equal(w.checked, seqmse_layers(r));
-	seqmse_result_free(r);
-	arrays_free(z);
-	onnx_model_free(w.m);
+	watched_open(&w.w, model, &p);
+	w.inputs = calloc((size_t)(w.w.n * BATCHES), sizeof *w.inputs);
+	size_t searched = watched_search(&w.w, shared_path(path, calib, sizeof calib), &p, &hooks);
+	assert_int_equal(w.checked, searched);
 	free(w.inputs);
-	free(w.layers);
+	watched_close(&w.w);
 	params_fini(&p);
 }
 
