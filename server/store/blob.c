@@ -132,12 +132,15 @@ struct part *part_link(struct blobs *b, int folder, const char *name, struct err
 	struct part *p = part_begin(b, e);
 	if (!p)
 		return NULL;
-	if (linkat(folder, name, b->parts, p->name, 0) == 0)
+	bool linked = linkat(folder, name, b->parts, p->name, 0) == 0;
+	if (linked)
 		p->fd = openat(b->parts, p->name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (p->fd < 0)
 		err_errno(e, errno, "taking the upload over");
 	else if (hash_file(p, e) == 0 && part_end(p, e) == 0)
 		return p;
+	if (linked && p->fd < 0)
+		(void)unlinkat(b->parts, p->name, 0);
 	part_free(p);
 	return NULL;
 }

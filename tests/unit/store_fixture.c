@@ -1,5 +1,6 @@
 #include "store_fixture.h"
 
+#include "mishap.h"
 #include "scratch.h"
 
 #include "server/base/id.h"
@@ -139,4 +140,23 @@ void claim(struct store_claim *c, int64_t lease_ms)
 	bool found;
 	must(store_job_claim(s, lease_ms, c, &found, &e), &e);
 	assert_true(found);
+}
+
+void fail_each_call(void (*before)(void), int (*work)(struct err *e))
+{
+	bool failed = true;
+	int swept;
+	for (long n = 1; failed; n++) {
+		struct err e = ERR_INIT;
+		before();
+		mishap_begin(n);
+		int rc = work(&e);
+		failed = mishap_end();
+		if (rc < 0 && (!failed || (e.code != ERR_MEMORY && e.code != ERR_IO)))
+			fail_msg("call %ld, %s: %s: %s", n, mishap_name(), err_name(e.code), e.msg);
+		if (strcmp(mishap_name(), "unlinkat") == 0)
+			must(store_sweep(s, &swept, &e), &e); /* as the next start does */
+		if (scratch_count("parts") != 0)
+			fail_msg("call %ld, %s: a part is left", n, mishap_name());
+	}
 }

@@ -27,23 +27,6 @@
 
 #include <cmocka.h>
 
-/* Does the work while its n-th call fails, for every n, until there is none that could; before() is called each time, and nothing fails in it.
- * A failure is told as the server's, and leaves no file that somebody was still writing. */
-static void fail_each_call(void (*before)(void), int (*work)(struct err *e))
-{
-	bool failed = true;
-	for (long n = 1; failed; n++) {
-		struct err e = ERR_INIT;
-		before();
-		mishap_begin(n);
-		int rc = work(&e);
-		failed = mishap_end();
-		if (rc < 0 && (!failed || (e.code != ERR_MEMORY && e.code != ERR_IO)))
-			fail_msg("call %ld, %s: %s: %s", n, mishap_name(), err_name(e.code), e.msg);
-		assert_int_equal(scratch_count("parts"), 0);
-	}
-}
-
 static struct store_claim held;
 static bool stopped; /* the held job was asked to stop */
 
@@ -380,6 +363,34 @@ static void a_failing_backup_is_told_and_leaves_nothing(void **state)
 	fail_each_call(keep_something, do_backup);
 }
 
+static void a_backup_that_cannot_be_true_is_refused(void **state)
+{
+	struct err e = ERR_INIT;
+	struct backup_facts facts;
+	char file[200], path[300];
+	(void)state;
+	(void)snprintf(file, sizeof file, "%s/backup", folder);
+	assert_int_equal(backup_write("/nonexistent", file, &facts, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	keep_something();
+	(void)snprintf(path, sizeof path, "%s.db", file);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(backup_write(folder, file, &facts, &e), -1);
+	assert_int_equal(e.code, ERR_IO);
+	assert_int_equal(rmdir(path), 0);
+	struct part *p = part_of("a model");
+	(void)snprintf(path, sizeof path, "%s/blobs/%.2s/%s", folder, part_sha256(p), part_sha256(p));
+	part_free(p);
+	int fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "A", 1), 1);
+	(void)close(fd);
+	assert_int_equal(backup_write(folder, file, &facts, &e), -1);
+	assert_int_equal(e.code, ERR_IO);
+	assert_non_null(strstr(e.msg, "damaged"));
+	assert_int_not_equal(access(file, F_OK), 0);
+}
+
 static void of_warnings_a_thousand_are_kept(void **state)
 {
 	struct err e = ERR_INIT;
@@ -458,6 +469,7 @@ int main(void)
 		WITH_STORE(what_cannot_be_forgotten_is_told),
 		WITH_STORE(a_store_that_cannot_be_opened_opens_later),
 		WITH_STORE(a_failing_backup_is_told_and_leaves_nothing),
+		WITH_STORE(a_backup_that_cannot_be_true_is_refused),
 		WITH_STORE(of_warnings_a_thousand_are_kept),
 		WITH_STORE(an_engine_that_sends_files_out_of_order_is_refused),
 		WITH_STORE(an_archive_has_room_for_large_files_and_says_when_it_has_none),
