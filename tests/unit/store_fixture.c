@@ -110,6 +110,23 @@ void add_calibration(const char *text, char id[API_ID + 1])
 	part_free(p);
 }
 
+struct store_job_new new_job(const char *id)
+{
+	return (struct store_job_new){.id = id,
+	                              .name = "",
+	                              .labels = "{}",
+	                              .params = "{}",
+	                              .owner = "",
+	                              .visibility = "team",
+	                              .fingerprint = "f",
+	                              .model_id = model,
+	                              .model_sha256 = "m",
+	                              .calibration_id = calibration,
+	                              .calibration_sha256 = "c",
+	                              .samples = 1,
+	                              .samples_used = 1};
+}
+
 void add_job(char id[API_ID + 1])
 {
 	struct err e = ERR_INIT;
@@ -117,19 +134,7 @@ void add_job(char id[API_ID + 1])
 	if (!calibration[0])
 		add_calibration("a calibration", calibration);
 	must(id_new("job_", id, &e), &e);
-	const struct store_job_new j = {.id = id,
-	                                .name = "",
-	                                .labels = "{}",
-	                                .params = "{}",
-	                                .owner = "",
-	                                .visibility = "team",
-	                                .fingerprint = "f",
-	                                .model_id = model,
-	                                .model_sha256 = "m",
-	                                .calibration_id = calibration,
-	                                .calibration_sha256 = "c",
-	                                .samples = 1,
-	                                .samples_used = 1};
+	const struct store_job_new j = new_job(id);
 	char made[API_ID + 1];
 	must(store_job_add(s, &j, &(struct store_limits){100, 100}, NULL, made, &e), &e);
 }

@@ -26,6 +26,8 @@ struct part *part_of(const char *text);
 bool add_model(const char *text, const char *file, char id[API_ID + 1]);
 void add_calibration(const char *text, char id[API_ID + 1]);
 
+/* A job of them as it comes in, owned by nobody. */
+struct store_job_new new_job(const char *id);
 /* A queued job. */
 void add_job(char id[API_ID + 1]);
 

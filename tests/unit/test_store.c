@@ -271,17 +271,7 @@ static void a_full_queue_refuses(void **state)
 	char job[API_ID + 1];
 	(void)state;
 	add_job(job);
-	const struct store_job_new j = {.id = "job_x",
-	                                .name = "",
-	                                .labels = "{}",
-	                                .params = "{}",
-	                                .owner = "",
-	                                .visibility = "team",
-	                                .fingerprint = "f",
-	                                .model_id = model,
-	                                .model_sha256 = "m",
-	                                .calibration_id = calibration,
-	                                .calibration_sha256 = "c"};
+	const struct store_job_new j = new_job("job_x");
 	assert_int_equal(store_job_add(s, &j, &(struct store_limits){1, 100}, NULL, job, &e), -1);
 	assert_int_equal(e.code, ERR_QUEUE_FULL);
 	assert_int_equal(store_job_add(s, &j, &(struct store_limits){100, 1}, NULL, job, &e), -1);
@@ -294,19 +284,12 @@ static void add_owned(const char *owner, int64_t priority, const char *fingerpri
 	struct err e = ERR_INIT;
 	char made[API_ID + 1];
 	must(id_new("job_", made, &e), &e);
-	const struct store_job_new j = {.id = made,
-	                                .name = "",
-	                                .labels = "{}",
-	                                .params = "{}",
-	                                .owner = owner,
-	                                .visibility = "private",
-	                                .priority = priority,
-	                                .fingerprint = fingerprint,
-	                                .reuse = true,
-	                                .model_id = model,
-	                                .model_sha256 = "m",
-	                                .calibration_id = calibration,
-	                                .calibration_sha256 = "c"};
+	struct store_job_new j = new_job(made);
+	j.owner = owner;
+	j.visibility = "private";
+	j.priority = priority;
+	j.fingerprint = fingerprint;
+	j.reuse = true;
 	must(store_job_add(s, &j, &(struct store_limits){100, 100}, once, id, &e), &e);
 }
 

@@ -479,25 +479,15 @@ static void what_a_request_cannot_write_is_told(void **state)
 	fail_each_call(new_upload, drop_upload);
 }
 
-static const struct store_job_new *new_job(bool reuse, const char *retry_of)
+static const struct store_job_new *a_job(bool reuse, const char *retry_of)
 {
 	static char id[API_ID + 1];
 	static struct store_job_new j;
 	struct err e = ERR_INIT;
 	must(id_new("job_", id, &e), &e);
-	j = (struct store_job_new){.id = id,
-	                           .name = "",
-	                           .labels = "{}",
-	                           .params = "{}",
-	                           .owner = "",
-	                           .visibility = "team",
-	                           .fingerprint = "f",
-	                           .reuse = reuse,
-	                           .retry_of = retry_of,
-	                           .model_id = model,
-	                           .model_sha256 = "m",
-	                           .calibration_id = calibration,
-	                           .calibration_sha256 = "c"};
+	j = new_job(id);
+	j.reuse = reuse;
+	j.retry_of = retry_of;
 	return &j;
 }
 
@@ -505,12 +495,12 @@ static const struct store_job_new *wanted;
 
 static void want_equal(void)
 {
-	wanted = new_job(true, NULL);
+	wanted = a_job(true, NULL);
 }
 
 static void want_retry(void)
 {
-	wanted = new_job(false, job);
+	wanted = a_job(false, job);
 }
 
 static int submit(struct err *e)
