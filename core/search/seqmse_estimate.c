@@ -167,8 +167,9 @@ static int add_stage(struct probe *p, const struct plan_stage *stage, struct err
 		held_at_most(p, (int64_t)((double)before * p->scale / probes), (int64_t)((double)after * p->scale / probes), made);
 	int64_t spare = (int64_t)((double)(ACTIVATIONS_SPARE * activations_largest(x->feed.acts)) * p->batch_scale);
 	int64_t room = p->budget > spare ? p->budget - spare : 0, kept = held < room ? held : room;
-	int64_t beyond_room = held - kept < spare ? held - kept : spare;
-	int64_t bytes = kept + beyond_room + p->working + evidence + p->weights;
+	int64_t batch =
+		((int64_t)((double)before * p->scale / probes) + made) / p->batches; /* what is read and made, in memory or not */
+	int64_t bytes = kept + (held - kept < batch ? held - kept : batch) + p->working + evidence + p->weights;
 	out->kept_bytes = held > out->kept_bytes ? held : out->kept_bytes;
 	int64_t beyond = (int64_t)((double)after * p->scale / probes) - room;
 	out->spilled_bytes += beyond < 0 ? 0 : beyond < made ? beyond : made;
