@@ -30,6 +30,13 @@ static double gathering(const struct rates *r, const struct cost_layer *l)
 	return added + (double)l->positions * (double)p->groups * gram_work(p) / rates_at(r, (enum rates_kind)way, size);
 }
 
+/* Seconds of putting the input's vectors together once; of both sides' and their differences, where these see different ones. */
+static double reading(const struct rates *r, const struct cost_layer *l)
+{
+	double numbers = (double)l->positions * (double)l->patches.groups * (double)l->patches.fan_in;
+	return numbers * (l->two_inputs ? 3 : 1) * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
+}
+
 static double drifting(const struct rates *r, const struct cost_layer *l)
 {
 	double k = (double)l->patches.fan_in, n = (double)l->positions, v = (double)l->vectors;
@@ -94,10 +101,11 @@ static struct cost by_gram(const struct rates *r, const struct cost_layer *l)
 	       halved = (double)l->patches.groups * k * k * (sizeof(double) + sizeof(float)) / 2 / rates_at(r, RATES_COPY, 0),
 	       ask = halved + asked(l, rank > 0 ? LEFT : l->candidates) * k * k / 2 / rates_at(r, RATES_ASK, k) +
 	             bounding(r, l, rank, k);
-	struct cost c = {EVIDENCE_GRAM, gather, ask + drifting(r, l), gram_bytes(l)};
+	double drift = drifting(r, l) + (l->two_inputs ? reading(r, l) : 0);
+	struct cost c = {EVIDENCE_GRAM, gather, ask + drift, gram_bytes(l)};
 	if (l->loss == LOSS_SQNR) { /* both a batch, when asked */
 		c.gather = 0;
-		c.ask = gather + (double)l->batches * ask + drifting(r, l);
+		c.ask = gather + (double)l->batches * ask + drift;
 	}
 	return c;
 }
@@ -118,10 +126,10 @@ static struct cost by_errors(const struct rates *r, const struct cost_layer *l)
 		rows *= sums;
 		reads = POOLS_READS;
 	}
-	double read = reads * n * (double)l->patches.groups * k * (double)sizeof(float) * 2 / rates_at(r, RATES_COPY, 0);
 	double changes = rows * k * (double)l->batches / rates_at(r, RATES_CHANGE, 0);
 	double ask = rows * k * n / rates_at(r, l->loss == LOSS_L1 ? RATES_L1 : RATES_DIRECT, k);
-	return (struct cost){EVIDENCE_DIRECT, 0, ask + changes + bounds + read + drifting(r, l) / 2, direct_bytes(l)};
+	return (struct cost){EVIDENCE_DIRECT, 0, ask + changes + bounds + reads * reading(r, l) + drifting(r, l) / 2,
+	                     direct_bytes(l)};
 }
 
 struct cost cost_of(const struct rates *r, const struct cost_layer *l, enum evidence_strategy s)

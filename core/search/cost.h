@@ -11,7 +11,7 @@
  *               4 r N K for the sketch, of which 32 directions are one thread's
  *     signal    of mse one more row for each vector: the layer's output itself
  *     pools     (pools.h) cost a 16th of asking, or an 8th, and leave the full range, the most promising candidate and 15 % of all
- *     asym      on top, for V vectors: 2 N K V, an output and a gradient of the weights
+ *     asym      on top, for V vectors: 2 N K V, an output and a gradient of the weights; both sides' inputs and their differences are read
  *
  * divided by the rates of the machine's kernels. The answers do not depend on the choice.
  */

@@ -226,6 +226,9 @@ static void costs_grow_with_what_they_are_made_of(void **state)
 		    c = cost_of(&rates_typical, &wider, EVIDENCE_GRAM);
 	assert_true(fabs(b.gather - 2 * a.gather) < 1e-9 * b.gather && b.ask == a.ask);
 	assert_true(c.gather == a.gather && c.ask > 4 * a.ask && c.ask < 5 * a.ask); /* the matrix is halved once */
+	one.two_inputs = true;                                                       /* and both have to be read again */
+	struct cost d = cost_of(&rates_typical, &one, EVIDENCE_GRAM);
+	assert_true(d.gather == a.gather && d.ask > a.ask + 3 * 4.0 * 49 * 1000 * 4608 / rates_at(&rates_typical, RATES_COPY, 0));
 }
 
 int main(void)
