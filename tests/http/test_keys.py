@@ -279,6 +279,8 @@ def test_space_is_shared_out(start):
     model = ann.made("PUT", "/v1/models", MODEL)
     r = ann("PUT", "/v1/calibrations", CALIB)
     assert (r.status, r.code) == (507, "disk-full") and "1000 are left" in r.json()["detail"]
+    r = ann("POST", "/v1/uploads", **TUS, Upload_Length="1001", Upload_Metadata="kind bW9kZWxz")
+    assert (r.status, r.code) == (507, "disk-full") and "1000 bytes are left" in r.json()["detail"]
     assert bob("PUT", "/v1/calibrations", CALIB).status in (201, 507)
     assert ann("DELETE", f"/v1/models/{model}").status == 204
     assert ann("PUT", "/v1/calibrations", CALIB).status == (201 if CALIB.stat().st_size <= size + 1000 else 507)

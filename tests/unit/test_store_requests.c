@@ -6,6 +6,7 @@
 #include "store_fixture.h"
 
 #include "server/base/id.h"
+#include "server/http/upload.h"
 #include "server/store/blob.h"
 #include "server/store/db.h"
 #include "server/store/store_expire.h"
@@ -117,7 +118,7 @@ static void fill(void)
 	struct part *p = part_of("encodings");
 	must(keep(API_ENCODINGS, p, NULL, encodings, &e), &e);
 	part_free(p);
-	must(begin_upload(NULL, &e), &e);
+	must(begin_upload(&(struct api_once){.key = "k"}, &e), &e);
 	add_job(job);
 	add_model("a model of two files", "w.data", model);
 	claim(&c, 60000);
@@ -587,6 +588,20 @@ static void a_job_whose_encodings_others_start_from_is_not_forgotten(void **stat
 	assert_int_equal(n.jobs, 1);
 }
 
+static void a_key_acts_once(void **state)
+{
+	struct err e = ERR_INIT;
+	struct api_once once = key(), same = once;
+	enum job_status to;
+	(void)state;
+	add_job(job);
+	must(store_job_act(s, NULL, job, API_PAUSE, &once, &to, &e), &e);
+	assert_int_equal(to, JOB_PAUSED);
+	must(store_job_act(s, NULL, job, API_RESUME, NULL, &to, &e), &e);
+	must(store_job_act(s, NULL, job, API_PAUSE, &same, &to, &e), &e);
+	assert_int_equal(to, JOB_QUEUED); /* as it is now */
+}
+
 /* ---- the database ---- */
 
 static void a_busy_database_is_told_within_seconds(void **state)
@@ -694,6 +709,26 @@ static void a_file_that_the_disk_has_changed_is_noticed(void **state)
 	(void)close(checked);
 }
 
+static void bytes_that_are_too_many_are_taken_back(void **state)
+{
+	struct err e = ERR_INIT;
+	struct stat x;
+	char path[200];
+	(void)state;
+	must(begin_upload(NULL, &e), &e);
+	struct upload *u = upload_append(store_upload_lock(s, upload, &e), 0, 4, &e);
+	assert_non_null(u);
+	upload_add(u, "four", 4);
+	upload_add(u, "more", 4);
+	upload_add(u, "more", 4); /* is not even looked at */
+	assert_int_equal(upload_end(u, &e), -1);
+	assert_int_equal(e.code, ERR_TOO_LARGE);
+	upload_free(u);
+	(void)snprintf(path, sizeof path, "%s/uploads/%s", folder, upload);
+	assert_int_equal(stat(path, &x), 0);
+	assert_int_equal(x.st_size, 0);
+}
+
 static void the_sweep_leaves_alone_what_is_no_shelf(void **state)
 {
 	struct err e = ERR_INIT;
@@ -716,11 +751,13 @@ int main(void)
 		WITH_STORE(what_was_deleted_meanwhile_is_not_found),
 		WITH_STORE(a_state_that_nobody_knows_is_a_fault),
 		WITH_STORE(a_job_whose_encodings_others_start_from_is_not_forgotten),
+		WITH_STORE(a_key_acts_once),
 		WITH_STORE(a_busy_database_is_told_within_seconds),
 		WITH_STORE(a_full_database_is_told),
 		WITH_STORE(faults_of_ours_are_told_as_such),
 		WITH_STORE(of_many_readers_some_stay),
 		WITH_STORE(a_file_that_the_disk_has_changed_is_noticed),
+		WITH_STORE(bytes_that_are_too_many_are_taken_back),
 		WITH_STORE(the_sweep_leaves_alone_what_is_no_shelf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
