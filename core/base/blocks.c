@@ -97,18 +97,6 @@ void blocks_trim(struct blocks *b)
 	pthread_mutex_unlock(&b->lock);
 }
 
-void blocks_settle(struct blocks *b)
-{
-	pthread_mutex_lock(&b->lock);
-	size_t wanted = b->peak - b->used;
-	if (b->idle > 2 * wanted) {
-		drop_beyond(b, wanted);
-		b->highest = b->peak;
-	}
-	b->peak = b->used;
-	pthread_mutex_unlock(&b->lock);
-}
-
 size_t blocks_used(struct blocks *b)
 {
 	pthread_mutex_lock(&b->lock);

@@ -22,10 +22,6 @@ void blocks_free(struct blocks *b); /* with every block that is still out */
 void blocks_keep(struct blocks *b, size_t keep);
 void blocks_trim(struct blocks *b); /* all that nobody uses goes at once, the limit stays */
 
-/* Between two kinds of work. What is free stays if it is at most twice of what was needed, at times, since the last call of this or of blocks_peak(), on top of
- * what is out now; else at most so much stays. */
-void blocks_settle(struct blocks *b);
-
 /* Bytes of large blocks that are out, and the most that were at once since the last call of blocks_peak(). */
 size_t blocks_used(struct blocks *b);
 size_t blocks_peak(struct blocks *b);

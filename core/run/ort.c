@@ -203,11 +203,6 @@ void ort_keep(struct ort *o, int64_t bytes)
 	blocks_keep(o->allocator->blocks, (size_t)bytes);
 }
 
-void ort_settle(struct ort *o)
-{
-	blocks_settle(o->allocator->blocks);
-}
-
 int64_t ort_used(const struct ort *o)
 {
 	return (int64_t)blocks_used(o->allocator->blocks);

@@ -31,9 +31,6 @@ int ort_prepare(struct err *e);
 /* How much of the memory that tensors leave behind stays for the next ones of this process; 256 MiB before the first call. ort_close() lets go of all of it. */
 void ort_keep(struct ort *o, int64_t bytes);
 
-/* Between two kinds of work: memory that the one before had no use for goes (blocks_settle()). */
-void ort_settle(struct ort *o);
-
 /* Bytes of the process's tensors now, and the most that there were since the last call of ort_peak(). */
 int64_t ort_used(const struct ort *o);
 int64_t ort_peak(const struct ort *o);

@@ -206,7 +206,6 @@ static int run_batches(struct stage *s, struct err *e)
 	}
 	piece_free(pieces.quantized);
 	piece_free(pieces.twins);
-	ort_settle(x->feed.ort);
 	return rc;
 }
 

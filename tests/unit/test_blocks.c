@@ -99,30 +99,6 @@ static void what_is_not_kept_goes_back_to_the_system(void **unused)
 	blocks_free(b);
 }
 
-static void what_the_last_work_did_not_need_goes(void **unused)
-{
-	(void)unused;
-	enum { MIB = 1 << 20 };
-	struct blocks *b = blocks_new(64 * MIB, &e);
-	char *large = blocks_take(b, 32 * MIB);
-	memset(large, 1, 32 * MIB);
-	blocks_give(b, large);
-	blocks_settle(b); /* it was in use */
-	char *small = blocks_take(b, 20 * MIB);
-	assert_ptr_equal(small, large);
-	assert_int_equal(small[4 * MIB], 1);
-	blocks_give(b, small);
-	blocks_settle(b); /* most of it was in use */
-	small = blocks_take(b, 4 * MIB);
-	assert_int_equal(small[2 * MIB], 1);
-	blocks_give(b, small);
-	blocks_settle(b);
-	large = blocks_take(b, 32 * MIB);
-	assert_ptr_equal(large, small);
-	assert_int_equal(large[16 * MIB], 0); /* a fresh page */
-	blocks_free(b);
-}
-
 static void too_much_is_refused(void **unused)
 {
 	(void)unused;
@@ -139,7 +115,6 @@ int main(void)
 		cmocka_unit_test(blocks_never_overlap),
 		cmocka_unit_test(the_same_memory_comes_back),
 		cmocka_unit_test(what_is_not_kept_goes_back_to_the_system),
-		cmocka_unit_test(what_the_last_work_did_not_need_goes),
 		cmocka_unit_test(too_much_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
