@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, Daemon, until
+from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, ZOO, Daemon, until
 
 JSON = {"Content-Type": "application/json"}
 SCOPES = {"SCOPE_READ": "read", "SCOPE_SUBMIT": "submit", "SCOPE_ADMIN": "admin", "SCOPE_PUBLIC": None}
@@ -153,6 +153,17 @@ def test_what_the_team_sees_can_be_used(keyed):
     assert bob("GET", f"/v1/jobs/{r.json()['id']}/encodings").body == ann("GET", f"/v1/jobs/{keyed.job_id}/encodings").body
     for kind, own in (("models", keyed.model_id), ("calibrations", keyed.calibration_id)):
         ann("PATCH", f"/v1/{kind}/{own}", {"visibility": "private"})
+
+
+def test_a_model_gets_its_files_from_its_owner(keyed):
+    ann, bob = As(keyed, keyed.keys["ann"]), As(keyed, keyed.keys["bob"])
+    model = ann.made("PUT", "/v1/models?visibility=team", ZOO / "external_data.onnx")
+    target = f"/v1/models/{model}/files/external_data.data"
+    r = bob("PUT", target, ZOO / "external_data.data")
+    assert (r.status, r.code) == (404, "not-found")
+    assert bob("GET", f"/v1/models/{model}").json()["status"] == "incomplete"
+    assert ann("PUT", target, ZOO / "external_data.data").json()["status"] == "complete"
+    assert ann("DELETE", f"/v1/models/{model}").status == 204
 
 
 def test_key_list_revoke_rotate(daemon):

@@ -316,3 +316,11 @@ def test_images_in_pieces(daemon, tmp_path):
     wrong = metadata(kind="calibrations", preprocess="colour=gray")
     r = daemon.request("POST", "/v1/uploads", headers=VERSION | {"Upload-Length": "9", "Upload-Metadata": wrong})
     assert (r.status, r.code) == (422, "bad-param") and "colour" in r.json()["detail"]
+
+
+def test_metadata_that_cannot_be_taken(daemon):
+    for said, values in ((("visibility", "team or private"), {"visibility": "secret"}), (("name", "200 characters"), {"name": "n" * 201})):
+        headers = VERSION | {"Upload-Length": "9", "Upload-Metadata": metadata(kind="models", **values)}
+        r = daemon.request("POST", "/v1/uploads", headers=headers)
+        assert (r.status, r.code) == (422, "bad-param") and all(word in r.json()["detail"] for word in said), r
+    daemon.request("DELETE", create(daemon, 9, kind="models", name="\u00e4" * 200, visibility="team"), headers=VERSION)
