@@ -91,3 +91,42 @@ def test_last_file_twice_at_once(daemon):
     assert {r.status for r in replies} <= {200, 201, 409}, replies
     assert daemon.json(f"/v1/models/{model}")["status"] == "complete"
     daemon.succeed(daemon.job(model, daemon.calibration(calib)))
+
+
+def two_files(daemon):
+    """A model whose two tensors lie in a file each, of the same bytes."""
+    _, path, data, _ = SMALL
+    name = data.name.encode()
+    other = name.replace(b"data.", b"dat2.")
+    body = path.read_bytes()
+    assert body.count(name) == 2 and len(other) == len(name)
+    model = daemon.upload("models", body.replace(name, other, 1), status=[201])
+    assert sorted(model["missing_files"]) == sorted([name.decode(), other.decode()])
+    return [f"/v1/models/{model['id']}/files/{f}" for f in model["missing_files"]], model["id"]
+
+
+def test_two_files_one_after_the_other(daemon, reference):
+    _, path, data, calib = SMALL
+    (first, second), model = two_files(daemon)
+    r = daemon.request("PUT", first, data)
+    assert r.status == 201 and r.json()["status"] == "incomplete" and r.json()["missing_files"] == [second.rpartition("/")[2]]
+    assert daemon.request("PUT", first, data).json()["status"] == "incomplete"
+    other = daemon.request("PUT", first, b"x")  # nothing is checked before all are there: the newest counts
+    assert (other.status, other.json()["status"]) == (201, "incomplete")
+    r = daemon.request("PUT", second, data)
+    assert r.status == 422, r
+    assert daemon.request("PUT", first, data).json()["status"] == "incomplete"
+    assert daemon.request("PUT", second, data).json()["status"] == "complete"
+    job = daemon.job(model, daemon.calibration(calib))
+    daemon.succeed(job)
+    assert daemon.encodings(job) == reference(path, calib)
+
+
+def test_two_files_at_once(daemon):
+    _, _, data, calib = SMALL
+    for _ in range(5):
+        targets, model = two_files(daemon)
+        replies = in_threads(2, lambda i, targets=targets: daemon.request("PUT", targets[i], data))
+        assert [r.status for r in replies] == [201, 201], replies
+        assert daemon.json(f"/v1/models/{model}")["status"] == "complete"
+    daemon.succeed(daemon.job(model, daemon.calibration(calib)))
