@@ -335,6 +335,15 @@ def is_alive(pid):
         return False
 
 
+def descriptors(pid):
+    """What a process holds open. It may close some while they are looked at; those are left out."""
+    held = []
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held.append(os.readlink(fd))
+    return held
+
+
 def can_trace():
     return shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
 

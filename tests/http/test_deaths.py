@@ -12,7 +12,7 @@ import time
 import numpy
 import pytest
 
-from daemon import MODEL, PATIENCE, SANITIZER, SHARED, SLOW, ZOO, in_threads, is_alive, until
+from daemon import MODEL, PATIENCE, SANITIZER, SHARED, SLOW, ZOO, descriptors, in_threads, is_alive, until
 
 LONG = {"num_candidates": 100000}  # with long_calib: many seconds
 
@@ -216,9 +216,10 @@ def test_killed_inspection_is_made_again(daemon):
 
 
 def test_engine_holds_only_what_it_needs(loaded):
-    engine = pathlib.Path(f"/proc/{loaded.running(loaded.job(loaded.model_id, loaded.long_id, **LONG))}")
+    pid = loaded.running(loaded.job(loaded.model_id, loaded.long_id, **LONG))
+    engine = pathlib.Path(f"/proc/{pid}")
     until(lambda: (engine / "cmdline").read_bytes().split(b"\0")[1:2] == [b"engine"], "the engine is there")
-    held = [os.readlink(fd) for fd in (engine / "fd").iterdir()]
+    held = descriptors(pid)
     assert not [x for x in held if x.startswith("socket:") or "seqmsed.db" in x or x.endswith("/lock")], held
     assert [x for x in held if "/blobs/" in x] and os.readlink(engine / "cwd") == str(loaded.state / "empty")
     assert len((engine / "environ").read_bytes().split(b"\0")) < 16

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, ZOO, Daemon, until
+from daemon import CALIB, MODEL, PATIENCE, SANITIZER, SEQMSED, TOP, ZOO, Daemon, descriptors, until
 
 JSON = {"Content-Type": "application/json"}
 SCOPES = {"SCOPE_READ": "read", "SCOPE_SUBMIT": "submit", "SCOPE_ADMIN": "admin", "SCOPE_PUBLIC": None}
@@ -250,7 +250,7 @@ def test_an_engine_knows_no_secret(tmp_path, long_calib):
         print(f"{sizes >> 20} MiB of an engine's memory looked through")
         assert any(planted.encode() in x for x in memory(d.pid))  # where it is, it would be found
         assert not any(s in pathlib.Path(f"/proc/{pid}/environ").read_bytes() for s in secrets)
-        held = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+        held = descriptors(pid)
         assert held and not [x for x in held if x.startswith("socket:") or "/keys" in x or "seqmsed.db" in x], held
     finally:
         assert d.stop()[0] == 0
