@@ -37,7 +37,7 @@ THREADS = ("test_blocks", "test_grids", "test_pools", "test_resume", "test_route
 GOLDEN = {"golden-small": ("small.py", "zoo.py", "tiny.py"), "golden": ("placement.py", "golden.py")}
 UNIT_SECONDS = 1800
 # Too slow under valgrind, which also knows neither our walls nor a program that starts itself.
-NO_MEMCHECK = ("test_blocks", "test_bruteforce", "test_evaluate", "test_exports", "test_fold_batch_norm", "test_gram", "test_grids", "test_mishaps", "test_qdq_forms", "test_rates",
+NO_MEMCHECK = ("test_blocks", "test_bruteforce", "test_evaluate", "test_exports", "test_fold_batch_norm", "test_gram", "test_grids", "test_mishaps", "test_pools", "test_qdq_forms", "test_rates",
                "test_resume", "test_sandbox", "test_shortlist", "test_simulation")
 MEMCHECK = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite,indirect",
             "--errors-for-leak-kinds=definite,indirect", f"--suppressions={TOP / 'tests/memcheck.supp'}")
