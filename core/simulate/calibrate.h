@@ -32,10 +32,10 @@ struct calibrate_settings {
 	bool plain; /* without graph optimizations */
 };
 
-/* Any may be NULL. code is "degenerate-range", "overflow-frozen" or "no-data"; tensor is what it is about. */
 /* Whether activations are shown slice by slice (slices.h): smallest and largest values are the same whatever they come in, histograms are not. */
 bool calibrate_in_slices(const struct calibrate_settings *s);
 
+/* Any may be NULL. code is "degenerate-range", "overflow-frozen" or "no-data"; tensor is what it is about. */
 struct calibrate_hooks {
 	void *ctx;
 	void (*progress)(void *ctx, int64_t batch, int64_t batches);

@@ -147,6 +147,21 @@ void claim(struct store_claim *c, int64_t lease_ms)
 	assert_true(found);
 }
 
+int add_layer(const struct store_claim *c, struct err *e)
+{
+	double grid[4] = {-1, 1, 0.25, -4};
+	const struct store_layer l = {.summary = {.node = (char[]){"/conv"},
+	                                          .op_type = (char[]){"Conv"},
+	                                          .weight = (char[]){"w"},
+	                                          .channels = 1,
+	                                          .strategy = (char[]){"gram"},
+	                                          .chosen = (char[]){"[19]"}},
+	                              .grids = grid,
+	                              .grids_len = sizeof grid,
+	                              .frame = "{}"};
+	return store_job_add_layer(s, c, &l, e);
+}
+
 void fail_each_call(void (*before)(void), int (*work)(struct err *e))
 {
 	bool failed = true;

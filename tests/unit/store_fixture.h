@@ -34,6 +34,9 @@ void add_job(char id[API_ID + 1]);
 /* Claims the next job, of which there is one. */
 void claim(struct store_claim *c, int64_t lease_ms);
 
+/* Commits a finished layer of a claimed job, of one channel. */
+int add_layer(const struct store_claim *c, struct err *e);
+
 /* Does the work while its n-th call fails, for every n, until there is none that could; before() is called each time, and nothing fails in it.
  * A failure is told as the server's, and leaves no file that somebody was still writing. */
 void fail_each_call(void (*before)(void), int (*work)(struct err *e));

@@ -80,17 +80,7 @@ static int do_beat(struct err *e)
 
 static int do_add_layer(struct err *e)
 {
-	double grid[4] = {-1, 1, 0.25, -4};
-	const struct store_layer l = {.summary = {.node = (char[]){"/conv"},
-	                                          .op_type = (char[]){"Conv"},
-	                                          .weight = (char[]){"w"},
-	                                          .channels = 1,
-	                                          .strategy = (char[]){"gram"},
-	                                          .chosen = (char[]){"[19]"}},
-	                              .grids = grid,
-	                              .grids_len = sizeof grid,
-	                              .frame = "{}"};
-	return store_job_add_layer(s, &held, &l, e);
+	return add_layer(&held, e);
 }
 
 static void hold_with_layer(void)

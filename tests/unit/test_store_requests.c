@@ -105,16 +105,6 @@ static void fill(void)
 {
 	struct err e = ERR_INIT;
 	struct store_claim c;
-	double grid[4] = {-1, 1, 0.25, -4};
-	const struct store_layer l = {.summary = {.node = (char[]){"/conv"},
-	                                          .op_type = (char[]){"Conv"},
-	                                          .weight = (char[]){"w"},
-	                                          .channels = 1,
-	                                          .strategy = (char[]){"gram"},
-	                                          .chosen = (char[]){"[19]"}},
-	                              .grids = grid,
-	                              .grids_len = sizeof grid,
-	                              .frame = "{}"};
 	struct part *p = part_of("encodings");
 	must(keep(API_ENCODINGS, p, NULL, encodings, &e), &e);
 	part_free(p);
@@ -122,7 +112,7 @@ static void fill(void)
 	add_job(job);
 	add_model("a model of two files", "w.data", model);
 	claim(&c, 60000);
-	must(store_job_add_layer(s, &c, &l, &e), &e);
+	must(add_layer(&c, &e), &e);
 	must(store_job_warn(s, &c, "code", "/conv", "detail", &e), &e);
 	store_claim_fini(&c);
 	add_job(job);
