@@ -152,6 +152,18 @@ static size_t ready(void *ctx, struct api_check checks[API_MAX_CHECKS])
 	return 4;
 }
 
+int backend_open_blob(const struct backend *b, const char *sha256, char *name, char *media_type, struct api_blob *out,
+                      struct err *e)
+{
+	*out = (struct api_blob){.name = name, .media_type = media_type};
+	memcpy(out->sha256, sha256, sizeof out->sha256);
+	out->fd = blob_open(store_blobs(b->store), sha256, &out->size, e);
+	if (out->fd >= 0)
+		return 0;
+	api_blob_fini(out);
+	return -1;
+}
+
 void backend_fill(struct backend *b, struct api_backend *out)
 {
 	memset(out, 0, sizeof *out);

@@ -43,6 +43,10 @@ void backend_fill_models(struct api_backend *out);
 void backend_fill_uploads(struct api_backend *out);
 void backend_fill_jobs(struct api_backend *out);
 
+/* A stored file, to be sent. Takes over name and media_type (malloc'ed, or NULL), after an error, too. */
+int backend_open_blob(const struct backend *b, const char *sha256, char *name, char *media_type, struct api_blob *out,
+                      struct err *e);
+
 /* How a file of calibration data, or of data to evaluate on, feeds a model under these settings; out of the cache or from an inspection. 0 with the samples;
  * what does not fit is the error. */
 int backend_fit(struct backend *b, const struct api_object *m, const char *sha256, const struct params *p, bool evaluation,

@@ -269,15 +269,7 @@ static int artifact_open(void *ctx, const struct api_caller *who, const char *id
 	struct api_artifact x;
 	if (store_job_artifact(b->store, who, id, name, &x, e) < 0)
 		return -1;
-	memset(out, 0, sizeof *out);
-	out->fd = blob_open(store_blobs(b->store), x.sha256, &out->size, e);
-	memcpy(out->sha256, x.sha256, sizeof out->sha256);
-	out->name = x.name;
-	out->media_type = x.media_type;
-	if (out->fd >= 0)
-		return 0;
-	api_blob_fini(out);
-	return -1;
+	return backend_open_blob(b, x.sha256, x.name, x.media_type, out, e);
 }
 
 static int queue(void *ctx, const struct api_caller *who, struct api_queue *out, struct err *e)

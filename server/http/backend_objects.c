@@ -144,16 +144,10 @@ static int object_open(void *ctx, const struct api_caller *who, enum api_kind ki
 	struct api_object x;
 	if (store_object_get(b->store, who, kind, id, &x, e) < 0)
 		return -1;
-	memset(out, 0, sizeof *out);
-	out->fd = blob_open(store_blobs(b->store), x.sha256, &out->size, e);
-	memcpy(out->sha256, x.sha256, sizeof out->sha256);
-	out->name = x.name; /* moves over */
+	int rc = backend_open_blob(b, x.sha256, x.name, NULL, out, e);
 	x.name = NULL;
 	api_object_fini(&x);
-	if (out->fd >= 0)
-		return 0;
-	api_blob_fini(out);
-	return -1;
+	return rc;
 }
 
 static int object_change(void *ctx, const struct api_caller *who, enum api_kind kind, const char *id, const struct api_change *c,
