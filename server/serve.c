@@ -4,6 +4,7 @@
 
 #include "core/base/version.h"
 #include "server/base/clock.h"
+#include "server/base/heap.h"
 #include "server/base/log.h"
 #include "server/base/loop.h"
 #include "server/engine/pool.h"
@@ -25,7 +26,6 @@
 #include "server/store/store_upload.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -274,14 +274,6 @@ static void say_where(const char *shown)
 	log_line(LOG_WARN, "the address could not be printed", "why", LOG_STR, e.msg);
 }
 
-/* Large buffers go back to the system at once, always: the C library would raise its bound to the largest that was freed, and every
- * thread's heap would then keep holes of that size. */
-static void settle_memory(void)
-{
-	enum { LARGE = 128 * 1024 };
-	(void)mallopt(M_MMAP_THRESHOLD, LARGE);
-}
-
 static int run(struct config *config)
 {
 	struct daemon d = {.config = *config, .socket = -1};
@@ -290,7 +282,7 @@ static int run(struct config *config)
 	log_set_level((enum log_level)log_level_parse(config->log_level));
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
-	settle_memory();
+	heap_gives_back();
 	allow_descriptors(config);
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* a core would hold keys and models */
 	int rc = start(&d, shown, &e);

@@ -254,49 +254,48 @@ static int open_windows(const struct work *w, struct ort_value *const *all, size
 	return rc;
 }
 
-static void close_parts(const struct work *w, struct ort_value **parts, size_t n)
+/* Tensors for the outputs of all samples, which every slice writes its part of; false where the runtime does not know their shapes. */
+static bool make_outputs(const struct work *w)
 {
-	for (size_t i = 0; i < n; i++)
-		ort_value_free(w->o, parts[i]);
+	struct err ignored = ERR_INIT;
+	bool known = true;
+	for (size_t i = 0; i < w->nout && known; i++) {
+		struct ort_info info;
+		known = !ort_output_info(w->s, i, &info, &ignored) && info.rank > 0;
+		info.shape[0] = w->samples;
+		for (int d = 1; d < info.rank; d++)
+			known = known && info.shape[d] > 0;
+		if (known)
+			w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, &ignored);
+		known = known && w->out[i];
+	}
+	return known;
 }
 
-/* The first slice tells what the outputs are; its own are copied. */
-static int take_first(const struct work *w, int64_t count, struct err *e)
+static void close_values(const struct work *w, struct ort_value **values, size_t n)
 {
-	int rc = 0;
-	for (size_t i = 0; i < w->nout && !rc; i++) {
-		struct ort_info info;
-		rc = ort_value_info(w->o, w->out_part[i], &info, e);
-		if (!rc && (info.rank < 1 || info.shape[0] != count || !info.bytes))
-			rc = err_set(e, ERR_INTERNAL, "%s is not made sample by sample", w->out_names[i]);
-		if (rc)
-			break;
-		info.shape[0] = w->samples;
-		w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, e);
-		rc = w->out[i] ? 0 : -1;
-		if (!rc)
-			memcpy(ort_value_data(w->o, w->out[i]), ort_value_data(w->o, w->out_part[i]), info.bytes);
-	}
-	return rc;
+	for (size_t i = 0; i < n; i++)
+		ort_value_free(w->o, values[i]);
+	memset(values, 0, n * sizeof *values);
 }
 
 static int run_slice(const struct work *w, int64_t first, int64_t count, struct err *e)
 {
 	int rc = open_windows(w, w->in, w->nin, first, count, w->in_part, e);
-	if (first == 0) {
-		if (!rc)
-			rc = ort_run(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
-		if (!rc)
-			rc = take_first(w, count, e);
-	} else {
-		if (!rc)
-			rc = open_windows(w, w->out, w->nout, first, count, w->out_part, e);
-		if (!rc)
-			rc = ort_run_into(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
-	}
-	close_parts(w, w->in_part, w->nin);
-	close_parts(w, w->out_part, w->nout);
-	memset(w->out_part, 0, w->nout * sizeof *w->out_part);
+	if (!rc)
+		rc = open_windows(w, w->out, w->nout, first, count, w->out_part, e);
+	if (!rc)
+		rc = ort_run_into(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
+	close_values(w, w->in_part, w->nin);
+	close_values(w, w->out_part, w->nout);
+	return rc;
+}
+
+static int run_slices(const struct work *w, int64_t n, struct err *e)
+{
+	int rc = w->in_part && w->out_part ? 0 : err_nomem(e, "a slice of a batch");
+	for (int64_t i = 0; i < n && !rc; i++)
+		rc = run_slice(w, i * w->samples / n, (i + 1) * w->samples / n - i * w->samples / n, e);
 	return rc;
 }
 
@@ -305,18 +304,16 @@ int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *c
 {
 	struct work w = {o, s, in_names, out_names, in, out, nin, nout, NULL, NULL, rows ? samples_of_all(o, in, nin) : 0};
 	int64_t n = slices_count(rows, w.samples);
-	int rc = 0;
-	if (n < 2)
-		return ort_run(s, in_names, in, nin, out_names, out, nout, e);
 	memset(out, 0, nout * sizeof *out);
+	if (n < 2 || !make_outputs(&w)) {
+		close_values(&w, out, nout);
+		return ort_run(s, in_names, in, nin, out_names, out, nout, e);
+	}
 	w.in_part = calloc(nin, sizeof *w.in_part);
 	w.out_part = calloc(nout + 1, sizeof *w.out_part);
-	if (!w.in_part || !w.out_part)
-		rc = err_nomem(e, "a slice of a batch");
-	for (int64_t i = 0; i < n && !rc; i++)
-		rc = run_slice(&w, i * w.samples / n, (i + 1) * w.samples / n - i * w.samples / n, e);
+	int rc = run_slices(&w, n, e);
 	if (rc)
-		close_parts(&w, out, nout);
+		close_values(&w, out, nout);
 	free(w.in_part);
 	free(w.out_part);
 	return rc;

@@ -13,7 +13,7 @@
 struct value_types;
 
 /* What the inputs and outputs of a node may take at once, where slices of a few samples can do that. */
-#define SLICES_BYTES ((int64_t)64 << 20)
+#define SLICES_BYTES ((int64_t)24 << 20)
 
 /* At most how many samples may go through the nodes (ascending; NULL: all that are not static) at once; it follows from the graph alone. 0: any number,
  * because they cannot be sliced: a node mixes samples, or is of a kind that is not known to keep them apart, or shapes are unknown; or with
@@ -27,7 +27,8 @@ int64_t slices_largest(int64_t rows, int64_t samples);
 /* Bytes for each sample in the whole graph's inputs and outputs, which are there for all samples at once; 0 where it cannot be sliced. */
 int64_t slices_ends(const struct onnx_model *m, const struct value_types *t);
 
-/* As ort_run(). rows is slices_rows() of the session's graph. Inputs that do not have equally many samples go through at once. */
+/* As ort_run(); out_names are the outputs of the session's graph, in its order, and rows is slices_rows() of it. Inputs that do not have equally many
+ * samples go through at once, and so do those of a graph whose outputs' shapes the runtime does not know. */
 int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,
                size_t nin, const char *const *out_names, struct ort_value **out, size_t nout, struct err *e);
 

@@ -1,3 +1,4 @@
+#include "server/base/heap.h"
 #include "server/cli/cli.h"
 #include "server/cli/cli_args.h"
 #include "server/cli/cli_digest.h"
@@ -293,6 +294,7 @@ int cli_quantize(int argc, char **argv)
 		cli_options_help("quantize");
 		return 0;
 	}
+	heap_keeps();
 	params_init(&q.params);
 	int rc = parse(&q, argc, argv, &e);
 	if (!rc)

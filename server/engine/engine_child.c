@@ -6,6 +6,7 @@
 #include "core/data/arrays.h"
 #include "core/kernels/gemm.h"
 #include "core/run/ort.h"
+#include "server/base/heap.h"
 #include "server/engine/beat.h"
 #include "server/engine/frame.h"
 #include "server/engine/sandbox.h"
@@ -221,6 +222,7 @@ int cmd_engine(int argc, char **argv)
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	heap_keeps();
 	int rc = read_request(&q, &e);
 	if (rc == 0 && (rc = follow_parent(&q, &e)) == 0)
 		rc = strcmp(q.mode, "version") == 0 ? engine_version(&e) : prepare(&q, &e) < 0 ? -1 : work(&q, &e);
