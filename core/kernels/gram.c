@@ -6,6 +6,7 @@
 #include "core/kernels/lags_blas.h"
 #include "core/kernels/lags_many.h"
 #include "core/kernels/lags_single.h"
+#include "core/kernels/outer.h"
 #include "core/kernels/shifts.h"
 
 #include <pthread.h>
@@ -17,7 +18,7 @@
  *   shifted pictures: a convolution of many channels, or one without stride and with a channel in each group, by lags (lags_many.h, lags_single.h).
  *   many groups: a tile of work is a group; small matrices, each summed by one thread.
  *     One whose vectors lie in the input as they are (pointwise), or that is copied entry by entry, needs no BLAS.
- *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end.
+ *   one small matrix: LANES sums over every LANES-th run of positions, added up at the end; of not so few entries by outer products of pixels (outer.h).
  *   one large matrix: run by run, a tile of work is a block of its rows. */
 enum {
 	LANES = 8,
@@ -28,6 +29,7 @@ enum {
 	MIDDLE = 1024,
 	SMALL = 49,
 	MANY_CHANNELS = 8,
+	PANELS = 64, /* entries from which on outer products are faster */
 	SPREAD = 8, /* channels whose rows are filled together */
 	W = GRAM_SMALL_LANES
 };
@@ -162,6 +164,12 @@ static int64_t within_image(const struct patches *p)
 	return all % W == 0 && all >= PLAIN ? (all / parts + W - 1) / W * W : 0;
 }
 
+/* Whether these parts' rows are so many that outer products are faster. */
+static bool by_panels(const struct patches *p)
+{
+	return p->fan_in >= PANELS && within_image(p);
+}
+
 /* Adds some vectors of a group whose entries lie in rows, of which as much as fills the lanes may be read. */
 static void add_entries(const struct gram *g, const struct patch_tile *t, double *sum)
 {
@@ -171,6 +179,23 @@ static void add_entries(const struct gram *g, const struct patch_tile *t, double
 	gram_small(rows, masks + POSITIONS - t->count, g->k, 1, 0, (t->count + W - 1) / W * W, sum);
 }
 
+/* The same by outer products. */
+static void add_panels(const struct gram *g, const struct patch_tile *t, float *room, double *sum)
+{
+	float tile[OUTER_ROWS * OUTER_COLUMNS];
+	const float *only = tile;
+	int64_t panel = t->count * OUTER_PANEL, wide = outer_panels(g->k) * OUTER_PANEL;
+	const struct outer_span all = {{1, 1, t->count}, {0, 0, OUTER_PANEL}};
+	for (int64_t k = 0; k < g->k; k += OUTER_PANEL)
+		outer_panel(t->data + k * t->ld, t->ld, 1, t->count, min64(OUTER_PANEL, g->k - k), room + k / OUTER_PANEL * panel);
+	for (int64_t j = 0; j < g->k; j += OUTER_COLUMNS)
+		for (int64_t i = 0; i < min64(j + OUTER_COLUMNS, g->k); i += OUTER_ROWS) {
+			outer(room + i / OUTER_PANEL * panel + i % OUTER_PANEL, room + j / OUTER_PANEL * panel, panel,
+			      min64(OUTER_COLUMNS, wide - j), &all, tile);
+			lags_fold(&only, 1, min64(OUTER_ROWS, g->k - i), min64(OUTER_COLUMNS, g->k - j), false, sum + i * g->k + j, g->k);
+		}
+}
+
 /* Adds vectors first .. first+count-1 of a group to a sum, with this thread's room. */
 static void add_positions(const struct adding *a, int64_t group, int64_t first, int64_t count, double *sum, int thread)
 {
@@ -178,6 +203,10 @@ static void add_positions(const struct adding *a, int64_t group, int64_t first, 
 	bool plain = within_image(a->p) > 0;
 	struct patch_tile t = plain ? patches_view(a->p, a->x, group, first, count)
 	                            : patches_tile(a->p, a->x, group, first, count, 0, g->k, g->room[thread]);
+	if (by_panels(a->p)) {
+		add_panels(g, &t, g->room[thread], sum);
+		return;
+	}
 	if (g->k <= GRAM_SMALL_MAX && (plain || patches_copies(a->p))) {
 		add_entries(g, &t, sum);
 		return;
@@ -291,7 +320,8 @@ static void add_large(struct adding *a)
 static int add_small(struct adding *a, struct err *e)
 {
 	struct gram *g = a->g;
-	int64_t need = a->shifts ? shifts_room(a->shifts) : patches_copies(a->p) ? g->k * POSITIONS : 0;
+	int64_t need = a->shifts ? shifts_room(a->shifts) : by_panels(a->p) ? outer_panels(g->k) * OUTER_PANEL * POSITIONS
+	               : patches_copies(a->p) ? g->k * POSITIONS : 0;
 	if (reserve(g, need, e))
 		return -1;
 	if (g->groups > 1)
@@ -335,7 +365,8 @@ static bool by_pixels(const struct patches *p)
 
 static bool by_lags(const struct patches *p)
 {
-	return p->groups == 1 && p->fan_in > SMALL && p->in_channels >= MANY_CHANNELS && (by_pixels(p) || lags_fit(p));
+	int64_t least = p->kernel[1] * p->kernel[2] > 1 ? SMALL + 1 : LARGE;
+	return p->groups == 1 && p->fan_in >= least && p->in_channels >= MANY_CHANNELS && (by_pixels(p) || lags_fit(p));
 }
 
 static int add_lags(struct gram *g, const struct patches *p, const float *x, struct err *e)
@@ -363,7 +394,7 @@ enum gram_way gram_way(const struct patches *p)
 		return GRAM_LAGS_SINGLE;
 	if (p->groups == 1 && p->fan_in >= LARGE)
 		return GRAM_LARGE;
-	return by_shifts(p) || within_image(p) ? GRAM_SHIFTED : GRAM_VECTORS;
+	return by_shifts(p) ? GRAM_SHIFTED : by_panels(p) ? GRAM_PANELS : GRAM_VECTORS;
 }
 
 /* What lags_single_add() makes for each position: rows are filled up to whole lanes, and a picture by itself costs as much as OWN of them (measured). */
@@ -377,7 +408,7 @@ static double single_fill(const struct patches *p)
 double gram_work(const struct patches *p)
 {
 	double k = (double)p->fan_in, channels = (double)p->in_channels;
-	if (by_lags(p))
+	if (by_lags(p) && lags_many_products(p) > 1)
 		return (double)lags_many_products(p) * channels * channels;
 	return k * k / 2 * (lags_single_fit(p) ? single_fill(p) : 1);
 }
@@ -428,7 +459,12 @@ static void spread_rows(void *ctx, int block, int thread)
 static int finish_lags(struct gram *g, struct err *e)
 {
 	int64_t channels = g->k / g->taps;
-	free(g->sum);                                            /* of batches without positions */
+	free(g->sum); /* of batches without positions */
+	g->sum = g->taps == 1 ? g->pairs : NULL;
+	if (g->sum) {
+		g->pairs = NULL;
+		return 0;
+	}
 	g->sum = malloc((size_t)(g->k * g->k) * sizeof *g->sum); /* written before anything reads it */
 	if (!g->sum)
 		return err_nomem(e, "a Gram matrix");

@@ -21,9 +21,9 @@ struct gram;
 struct gram *gram_new(int64_t groups, int64_t fan_in, struct tiles *tiles, struct err *e);
 void gram_free(struct gram *g);
 
-/* The ways to the sums, which differ in speed: by the products of shifted pictures, of many channels or of one at a time; over shifted planes; over copied
- * vectors, into a small matrix or into a large one. */
-enum gram_way { GRAM_LAGS, GRAM_LAGS_SINGLE, GRAM_SHIFTED, GRAM_VECTORS, GRAM_LARGE };
+/* The ways to the sums, which differ in speed: by the products of shifted pictures, of many channels or of one at a time; over shifted planes; over vectors,
+ * into a small matrix, a middling one (of pixels in panels), or a large one. */
+enum gram_way { GRAM_LAGS, GRAM_LAGS_SINGLE, GRAM_SHIFTED, GRAM_VECTORS, GRAM_PANELS, GRAM_LARGE };
 enum gram_way gram_way(const struct patches *p);
 
 /* About how many multiply-adds gram_add() makes of a position, for one group. */

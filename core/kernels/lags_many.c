@@ -10,9 +10,11 @@
 enum {
 	PANEL = OUTER_PANEL,
 	TILE = OUTER_ROWS * OUTER_COLUMNS,
-	TOGETHER = 64 /* rows that a tile of work has: columns are read once for all of them */
+	TOGETHER = 64, /* rows that a tile of work has: columns are read once for all of them */
+	ALONE = 32     /* the same where there is but one product, so that threads have equal parts of it */
 };
 #define GROUP ((int64_t)8 << 20) /* floats of input that are put in panels at a time, about */
+#define NEAR  ((int64_t)512 << 10) /* the same of a pointwise convolution, which has but one product: they stay near the processor */
 
 /* Some images of a batch. Tile t of the work is product t / parts, for the rows of part t % parts. */
 struct adding {
@@ -24,7 +26,7 @@ struct adding {
 	int64_t height, width;            /* of a phase; every one has the same */
 	int64_t places;                   /* of an image's pixels in a panel */
 	int64_t panel;                    /* floats of a panel, which is [images][places][PANEL] */
-	int64_t parts;
+	int64_t together, parts;
 	float *panels; /* [panels], 0 where there is no channel */
 	bool first;    /* nothing has been added yet */
 	double *sum;
@@ -57,11 +59,6 @@ static int64_t max64(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-static int64_t panels_of(int64_t channels)
-{
-	return (channels + PANEL - 1) / PANEL;
-}
-
 /* ---- the input in panels ---- */
 
 /* Where a pixel is in its image: pixels that a stride takes together, a phase, lie side by side. */
@@ -69,15 +66,6 @@ static int64_t place_of(const struct adding *a, int64_t y, int64_t x)
 {
 	int64_t sy = a->p->stride[1], sx = a->p->stride[2], phase = y % sy * sx + x % sx;
 	return (phase * a->height + y / sy) * a->width + x / sx;
-}
-
-/* to[j][c] = from[c * ld + j * step], j < n; 0 from channel `channels` on. */
-static void transpose(const float *from, int64_t ld, int64_t step, int64_t n, int64_t channels, float *to)
-{
-	for (int64_t j0 = 0; j0 < n; j0 += PANEL)
-		for (int64_t c = 0; c < PANEL; c++)
-			for (int64_t j = j0; j < min64(j0 + PANEL, n); j++)
-				to[j * PANEL + c] = c < channels ? from[c * ld + j * step] : 0;
 }
 
 static void fill_panel(void *ctx, int panel, int thread)
@@ -89,11 +77,11 @@ static void fill_panel(void *ctx, int panel, int thread)
 		const float *from = a->x + (i * a->channels + panel * PANEL) * a->pixels;
 		float *to = a->panels + panel * a->panel + i * a->places * PANEL;
 		if (!a->strided)
-			transpose(from, a->pixels, 1, a->pixels, channels, to);
+			outer_panel(from, a->pixels, 1, a->pixels, channels, to);
 		for (int64_t y = 0; a->strided && y < a->l->y.size; y++)
 			for (int64_t x = 0; x < min64(step, w); x++)
-				transpose(from + y * w + x, a->pixels, step, (w - x + step - 1) / step, channels,
-				          to + place_of(a, y, x) * PANEL);
+				outer_panel(from + y * w + x, a->pixels, step, (w - x + step - 1) / step, channels,
+				            to + place_of(a, y, x) * PANEL);
 	}
 }
 
@@ -102,7 +90,7 @@ static void fill_panel(void *ctx, int panel, int thread)
 bool lags_many_fit(const struct patches *p)
 {
 	bool flat = !p->linear && p->in[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 && p->pad[0] == 0 && p->positions > 0;
-	return flat && p->stride[1] * p->stride[2] * p->kernel[1] * p->kernel[2] > 1;
+	return flat;
 }
 
 static bool has_stride(const struct patches *p)
@@ -198,7 +186,7 @@ static void add_pair(const struct adding *a, const struct block *b, int64_t p, i
 static void multiply_block(const struct adding *a, const struct run *run, const struct block *b, int thread)
 {
 	const struct lags_axis *ay = &a->l->y, *ax = &a->l->x;
-	int64_t columns = min64(OUTER_COLUMNS, panels_of(a->channels) * PANEL - b->column);
+	int64_t columns = min64(OUTER_COLUMNS, outer_panels(a->channels) * PANEL - b->column);
 	const float *own = a->panels + b->row / PANEL * a->panel + b->row % PANEL,
 		    *other = a->panels + b->column / PANEL * a->panel;
 	for (int64_t i = 0; i < ay->classes * ax->classes; i++) {
@@ -221,7 +209,7 @@ static void multiply_block(const struct adding *a, const struct run *run, const 
 static void multiply_run(const struct adding *a, const struct run *run, const struct product *of, int64_t part, int thread)
 {
 	bool start = a->first && run->image == 0 && run->y0 == 0 && run->x0 == 0;
-	int64_t first = part * TOGETHER, end = min64(first + TOGETHER, a->channels);
+	int64_t first = part * a->together, end = min64(first + a->together, a->channels);
 	bool symmetric = of->lag.y == 0 && of->lag.x == 0;
 	for (int64_t column = 0; column < a->channels; column += OUTER_COLUMNS)
 		for (int64_t row = first; row < end; row += OUTER_ROWS)
@@ -260,7 +248,7 @@ static bool alloc(struct adding *a, int threads)
 	a->width = (a->l->x.size + a->p->stride[2] - 1) / a->p->stride[2];
 	a->places = a->p->stride[1] * a->p->stride[2] * a->height * a->width;
 	a->panel = a->images * a->places * PANEL;
-	a->panels = malloc((size_t)(panels_of(a->channels) * a->panel) * sizeof *a->panels);
+	a->panels = malloc((size_t)(outer_panels(a->channels) * a->panel) * sizeof *a->panels);
 	a->room = calloc((size_t)threads, sizeof *a->room);
 	a->sums = calloc((size_t)threads, sizeof *a->sums);
 	a->visited = calloc((size_t)threads, sizeof *a->visited);
@@ -309,18 +297,20 @@ int lags_many_add(const struct patches *p, const float *x, bool first, struct ti
 	                   .pixels = p->in[1] * p->in[2],
 	                   .first = first,
 	                   .sum = sum};
-	int64_t images = p->positions / (p->out[1] * p->out[2]), at_once = max64(1, GROUP / (a.channels * a.pixels));
+	bool one = lags_many_products(p) == 1;
+	int64_t images = p->positions / (p->out[1] * p->out[2]), at_once = max64(1, (one ? NEAR : GROUP) / (a.channels * a.pixels));
 	a.images = min64(images, at_once);
 	if (a.strided) {
 		one_class(&l.y);
 		one_class(&l.x);
 	}
-	a.parts = (a.channels + TOGETHER - 1) / TOGETHER;
+	a.together = one ? ALONE : TOGETHER;
+	a.parts = (a.channels + a.together - 1) / a.together;
 	bool ok = alloc(&a, threads);
 	for (int64_t i = 0; ok && i < images; i += at_once) {
 		a.x = x + i * a.channels * a.pixels;
 		a.images = min64(at_once, images - i);
-		tiles_run(tiles, (int)panels_of(a.channels), fill_panel, &a);
+		tiles_run(tiles, (int)outer_panels(a.channels), fill_panel, &a);
 		tiles_run(tiles, (int)(lags_many_products(p) * a.parts), multiply_product, &a);
 		a.first = false;
 	}

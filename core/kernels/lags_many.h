@@ -1,8 +1,8 @@
 #ifndef SEQMSE_LAGS_MANY_H
 #define SEQMSE_LAGS_MANY_H
 
-/* The Gram matrices of two-dimensional convolutions of many channels, by lags (lags.h), with outer products of pixels (outer.h): pictures are put in panels of
- * channels once, and nothing is copied for a lag. Pixels whose partner lies outside of the picture are left out. With a stride each pair of taps is a product of
+/* The Gram matrices of two-dimensional convolutions of many channels, by lags (lags.h; a pointwise one has only the lag 0), with outer products of pixels
+ * (outer.h): pictures are put in panels of channels once, and nothing is copied for a lag. Pixels whose partner lies outside of the picture are left out. With a stride each pair of taps is a product of
  * its own, over every stride-th pixel. */
 
 #include "core/base/tiles.h"

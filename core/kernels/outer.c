@@ -12,6 +12,47 @@
 
 enum { PANEL = OUTER_PANEL, ROWS = OUTER_ROWS, COLUMNS = OUTER_COLUMNS };
 
+/* ---- panels ---- */
+
+int64_t outer_panels(int64_t channels)
+{
+	return (channels + PANEL - 1) / PANEL;
+}
+
+typedef float four __attribute__((vector_size(4 * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+/* A whole panel's channels of 4 pixels; every processor that this is for has vectors of 4 numbers. */
+static void fill_four(const float *from, int64_t ld, float *to)
+{
+	for (int64_t c = 0; c < PANEL; c += 4) {
+		const float *at = from + c * ld;
+		four row[4], pair[4];
+		for (int i = 0; i < 4; i++)
+			row[i] = *(const four *)(at + i * ld);
+		pair[0] = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+		pair[1] = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+		pair[2] = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+		pair[3] = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+		for (int i = 0; i < 2; i++) {
+			*(four *)(to + 2 * i * PANEL + c) = __builtin_shufflevector(pair[i], pair[i + 2], 0, 1, 4, 5);
+			*(four *)(to + (2 * i + 1) * PANEL + c) = __builtin_shufflevector(pair[i], pair[i + 2], 2, 3, 6, 7);
+		}
+	}
+}
+
+void outer_panel(const float *from, int64_t ld, int64_t step, int64_t n, int64_t channels, float *to)
+{
+	int64_t done = 0;
+	for (; step == 1 && channels == PANEL && done + 4 <= n; done += 4)
+		fill_four(from + done, ld, to + done * PANEL);
+	for (int64_t first = done; first < n; first += PANEL)
+		for (int64_t c = 0; c < PANEL; c++)
+			for (int64_t u = first; u < n && u < first + PANEL; u++)
+				to[u * PANEL + c] = c < channels ? from[c * ld + u * step] : 0;
+}
+
+/* ---- products ---- */
+
 SIMD_PLAIN void outer_plain(const float *a, const float *b, int64_t panel, int64_t columns, const struct outer_span *s, float *out)
 {
 	for (int64_t r = 0; r < ROWS; r++)

@@ -9,6 +9,12 @@
 
 enum { OUTER_PANEL = 16, OUTER_ROWS = 8, OUTER_COLUMNS = 2 * OUTER_PANEL };
 
+/* How many panels so many channels fill. */
+int64_t outer_panels(int64_t channels);
+
+/* Puts channels side by side: to[u * OUTER_PANEL + c] = from[c * ld + u * step], u < n; 0 from channel `channels` on. */
+void outer_panel(const float *from, int64_t ld, int64_t step, int64_t n, int64_t channels, float *to);
+
 /* Which pixels: n[0] times n[1] times n[2], so many floats from one to the next. */
 struct outer_span {
 	int64_t n[3], step[3];

@@ -52,7 +52,7 @@ static int64_t gram_bytes(const struct cost_layer *l)
 		return p->groups * square * numbers + scratch * (1 + l->threads);
 	if (way == GRAM_LAGS) {
 		int64_t taps = p->kernel[1] * p->kernel[2];
-		int64_t pairs = lags_pairs(taps) * p->in_channels * p->in_channels * numbers;
+		int64_t pairs = taps > 1 ? lags_pairs(taps) * p->in_channels * p->in_channels * numbers : 0;
 		return square * numbers + max64(pairs, scratch);
 	}
 	return way == GRAM_LARGE ? square * numbers + scratch : SUMS * square * numbers + scratch * (1 + l->threads);

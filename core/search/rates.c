@@ -33,9 +33,11 @@ static const struct sample {
 	{RATES_SHIFTED, {4, 32, 56, 32, 3, 2}, 0},
 	{RATES_SHIFTED, {4, 3, 112, 1, 3, 2}, 0},
 	{RATES_VECTORS, {8, 16, 56, 1, 1, 1}, 0},
-	{RATES_VECTORS, {8, 96, 28, 1, 1, 1}, 0},
-	{RATES_LARGE, {8, 192, 14, 1, 1, 1}, 0},
-	{RATES_LARGE, {8, 576, 14, 1, 1, 1}, 0},
+	{RATES_VECTORS, {8, 48, 28, 1, 1, 1}, 0},
+	{RATES_PANELS, {8, 64, 28, 1, 1, 1}, 0},
+	{RATES_PANELS, {8, 160, 28, 1, 1, 1}, 0},
+	{RATES_LARGE, {8, 192, 14, 1, TRIAL_ROWS, 1}, 0},
+	{RATES_LARGE, {8, 576, 14, 1, TRIAL_ROWS, 1}, 0},
 	{RATES_ASK, {1, 64, 14, 64, 3, 1}, 1},
 	{RATES_ASK, {1, 32, 14, 1, 1, 1}, 64},
 	{RATES_ASK, {1, 64, 14, 1, 1, 1}, 64},
@@ -48,15 +50,15 @@ static const struct sample {
 	{RATES_CHANGE, {1, 576, 1, 1, 1, 1}, 64},
 };
 
-const struct rates rates_typical = {{1.1e10, 1.3e10, 7.0e10, 4.9e10, 4.2e10, 6.8e10, 1.1e10, 2.4e10, 2.8e10, 3.5e10, 4.0e10,
-                                     5.3e10, 7.0e8,  1.5e9,  1.3e10, 2.6e10, 5.0e10, 6.0e10, 4.0e10, 3.3e10, 6.0e10, 1.3e9}};
+const struct rates rates_typical = {{1.1e10, 1.4e10, 7.6e10, 5.0e10, 5.0e10, 9.4e10, 1.1e10, 2.4e10, 2.8e10, 3.3e10, 4.2e10, 5.4e10,
+                                     4.7e10, 5.8e10, 7.6e8,  2.0e9,  1.4e10, 2.6e10, 5.0e10, 6.0e10, 4.1e10, 3.0e10, 6.1e10, 1.3e9}};
 
 /* ---- asking for a rate ---- */
 
 static double size_of(const struct sample *s)
 {
 	const struct trial_shape *x = &s->shape;
-	int64_t fan_in = x->channels / (x->groups ? x->groups : 1) * x->kernel * x->kernel;
+	int64_t taps = x->kernel == TRIAL_ROWS ? 1 : x->kernel * x->kernel, fan_in = x->channels / (x->groups ? x->groups : 1) * taps;
 	return (double)(s->kind == RATES_LAGS ? x->channels : fan_in);
 }
 

@@ -17,6 +17,7 @@ enum rates_kind {
 	RATES_LAGS_SINGLE,
 	RATES_SHIFTED,
 	RATES_VECTORS,
+	RATES_PANELS,
 	RATES_LARGE,
 	RATES_ASK,    /* candidates out of a Gram matrix: fan_in^2 / 2 multiply-adds each */
 	RATES_DIRECT, /* candidates out of the inputs: fan_in for each position */
@@ -25,7 +26,7 @@ enum rates_kind {
 	RATES_COPY,   /* bytes that are read and written */
 };
 
-enum { RATES = 22, RATES_SETS = 8 };
+enum { RATES = 24, RATES_SETS = 8 };
 
 struct rates {
 	double of[RATES]; /* in the order of rates.c's table */

@@ -23,6 +23,12 @@ int trial_open(struct trial *t, const struct trial_shape *s, struct err *e)
 	                  .spatial = 2,
 	                  .scale = 1};
 	struct ort_info x = {.elem_type = 1, .rank = 4, .shape = {s->images, s->channels, s->size, s->size}};
+	if (s->kernel == TRIAL_ROWS) {
+		l.op = LAYER_MATMUL;
+		l.fan_in = s->channels;
+		x.rank = 2;
+		x.shape[0] = s->images * s->size * s->size;
+	}
 	for (int i = 0; i < 3; i++) {
 		l.kernel[i] = i ? s->kernel : 1;
 		l.stride[i] = i ? s->stride : 1;

@@ -1,13 +1,15 @@
 #ifndef SEQMSE_TRIAL_H
 #define SEQMSE_TRIAL_H
 
-/* A convolution with made-up weights on made-up pictures, to see how long its evidence takes (evidence.h): for the machine's rates, and for the bench. */
+/* A layer with made-up weights on made-up numbers, to see how long its evidence takes (evidence.h): for the machine's rates, and for the bench. */
 
 #include "core/search/evidence.h"
 
 enum { TRIAL_CANDIDATES = 20 };
 
-/* groups groups over square pictures, padded so that a stride of 1 keeps their size. */
+/* A convolution of groups groups over square pictures, padded so that a stride of 1 keeps their size; with the kernel TRIAL_ROWS, a matrix times as many
+ * rows of channels numbers as those have pixels. */
+enum { TRIAL_ROWS = 0 };
 struct trial_shape {
 	int64_t images, channels, size, groups, kernel, stride;
 };

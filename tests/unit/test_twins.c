@@ -158,6 +158,26 @@ static bool outer_products_agree(void)
 	return ok;
 }
 
+static bool panels_are_filled(void)
+{
+	enum { CHANNELS = 21, LD = 90 };
+	static float x[CHANNELS * LD], to[2 * LD * OUTER_PANEL];
+	bool ok = outer_panels(CHANNELS) == 2 && outer_panels(2 * OUTER_PANEL) == 2;
+	draw(x, CHANNELS * LD, 1);
+	for (int64_t n = 0; n < 40; n++)
+		for (int64_t step = 1; step < 3; step++)
+			for (int64_t first = 0; first < CHANNELS; first += OUTER_PANEL) {
+				int64_t channels = CHANNELS - first < OUTER_PANEL ? CHANNELS - first : OUTER_PANEL;
+				outer_panel(x + first * LD, LD, step, n, channels, to);
+				for (int64_t i = 0; i < n * OUTER_PANEL; i++) {
+					int64_t c = i % OUTER_PANEL, u = i / OUTER_PANEL;
+					float want = c < channels ? x[(first + c) * LD + u * step] : 0;
+					ok = ok && same(&want, to + i, sizeof want);
+				}
+			}
+	return ok;
+}
+
 static bool folds_agree(void)
 {
 	enum { TILE = OUTER_ROWS * OUTER_COLUMNS, TILES = 4, LD = 40 };
@@ -251,7 +271,7 @@ int main(void)
 	} twins[] = {
 		{"gram_small", small_grams_agree}, {"lags_dots", dots_agree},           {"lags_column", columns_agree},
 		{"outer", outer_products_agree},   {"lags_fold", folds_agree},          {"shifts_even", every_other_number_agrees},
-		{"extremes", extremes_agree},      {"quant_fake", quantization_agrees},
+		{"extremes", extremes_agree},      {"quant_fake", quantization_agrees}, {"outer_panel", panels_are_filled},
 	};
 	enum { N = sizeof twins / sizeof *twins };
 	int failed = 0;
