@@ -305,8 +305,8 @@ static void check_same_bits(enum symmetry symmetry, enum loss_fn fn)
 		for (size_t l = 0; l < seqmse_layers(r); l++) {
 			const struct seqmse_layer_result *a = seqmse_layer(base, l), *b = seqmse_layer(r, l);
 			assert_memory_equal(a->grids, b->grids, (size_t)a->channels * sizeof *a->grids);
-			/* Little memory may forbid a matrix; losses out of the inputs are rounded otherwise. */
-			if (!ways[i].memory || strcmp(a->strategy, b->strategy) == 0)
+			/* Which way is faster depends on threads, too; losses out of a matrix and out of the inputs have other last digits. */
+			if (strcmp(a->strategy, b->strategy) == 0)
 				assert_memory_equal(a->loss, b->loss, (size_t)a->channels * sizeof *a->loss);
 		}
 		seqmse_result_free(r);
