@@ -22,7 +22,7 @@ $CC "$@" -O3 -static -Wl,--gc-sections -ffunction-sections -o "$OUT/test_twins" 
 
 # A twin that was compiled like the kernel would agree with it whatever it did: four floats at a time in the one, none in the other.
 disassemble() { aarch64-linux-gnu-objdump -d --no-show-raw-insn --disassemble="$1" "$OUT/test_twins"; }
-for f in gram_small lags_dots lags_column outer_neon lags_fold shifts_even extremes quant_fake; do
+for f in gram_small lags_dots lags_column outer_neon lags_fold shifts_split extremes quant_fake; do
 	disassemble "$f" | grep -q '\.4s' || { echo "neon: $f does not use NEON"; exit 1; }
 	! disassemble "${f%_neon}_plain" | grep -q '\.4s' || { echo "neon: ${f}_plain uses NEON"; exit 1; }
 done

@@ -2,6 +2,7 @@
 
 #include "core/base/simd.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum { W = GRAM_SMALL_LANES, RUN = GRAM_SMALL_RUN, V = SIMD_FLOATS };
@@ -28,8 +29,9 @@ SIMD_INLINE double total(const float lane[W])
 	return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-/* Entries (i .. i+B-1, j .. j+B-1): B * B sums stay in registers, each row is read once. B is a constant, at most 5. */
-SIMD_BODY block(const struct part *p, int64_t i, int64_t j, const int B, double *sum)
+/* Entries (i .. i+B-1, j .. j+B-1), on the diagonal those above it: their sums stay in registers, each row is read once. B and diagonal are constants, B is
+ * at most 5. */
+SIMD_BODY block(const struct part *p, int64_t i, int64_t j, const int B, const bool diagonal, double *sum)
 {
 	float sums[5 * 5][W];
 	for (int part = 0; part < W; part += V) {
@@ -43,7 +45,7 @@ SIMD_BODY block(const struct part *p, int64_t i, int64_t j, const int B, double 
 					u[a] = mask * *(const lanes *)(p->rows[i + a] + s * p->stride + t);
 				for (int b = 0; b < B; b++) {
 					lanes v = *(const lanes *)(p->rows[j + b] + s * p->stride + t);
-					for (int a = 0; a < B; a++)
+					for (int a = 0; a < (diagonal ? b + 1 : B); a++)
 						acc[a * B + b] += u[a] * v;
 				}
 			}
@@ -57,9 +59,11 @@ SIMD_BODY block(const struct part *p, int64_t i, int64_t j, const int B, double 
 
 SIMD_BODY blocks(const struct part *p, const int B, double *sum)
 {
-	for (int64_t i = 0; i < p->k; i += B)
-		for (int64_t j = i; j < p->k; j += B)
-			block(p, i, j, B, sum);
+	for (int64_t i = 0; i < p->k; i += B) {
+		block(p, i, i, B, true, sum);
+		for (int64_t j = i + B; j < p->k; j += B)
+			block(p, i, j, B, false, sum);
+	}
 }
 
 /* Products and reads of all blocks. */

@@ -75,41 +75,85 @@ typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeo
 
 #if defined(__aarch64__)
 #define EVEN 0, 2, 4, 6
+#define ODD  1, 3, 5, 7
 #else
 #define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD  1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #endif
 
-SIMD_BODY shifts_even_body(const float *in, int64_t n, float *out)
+SIMD_BODY shifts_split_body(const float *in, int64_t n, float *even, float *odd)
 {
 	int64_t i = 0;
-	for (; i + V < n; i += V) { /* nothing is read behind in[2 * (n - 1)] */
-		lanes low = *(const lanes *)(in + 2 * i), high = *(const lanes *)(in + 2 * i + V);
-		*(lanes *)(out + i) = __builtin_shufflevector(low, high, EVEN);
+	for (; i + 2 * V <= n; i += 2 * V) {
+		lanes low = *(const lanes *)(in + i), high = *(const lanes *)(in + i + V);
+		*(lanes *)(even + i / 2) = __builtin_shufflevector(low, high, EVEN);
+		*(lanes *)(odd + i / 2) = __builtin_shufflevector(low, high, ODD);
 	}
 	for (; i < n; i++)
-		out[i] = in[2 * i];
+		(i % 2 ? odd : even)[i / 2] = in[i];
 }
 
-SIMD_DISPATCH(shifts_even, (const float *in, int64_t n, float *out), (in, n, out))
+SIMD_DISPATCH(shifts_split, (const float *in, int64_t n, float *even, float *odd), (in, n, even, odd))
 
-/* One phase of one channel of one image, zeros around it. */
-static void lay_out(const struct shifts *s, const struct patches *p, const float *picture, int64_t a, int64_t b, float *plane)
+/* Mostly none or one. */
+static void clear(float *at, int64_t n)
 {
-	int64_t y0, y1, z0, z1, step = p->stride[2];
-	real_range(p, 1, a, s->plane / s->row, &y0, &y1);
+	if (n == 1)
+		*at = 0;
+	else if (n > 1)
+		memset(at, 0, (size_t)n * sizeof *at);
+}
+
+/* Zeros around places first .. end-1 of a row. */
+static void clear_around(float *row, int64_t first, int64_t end, int64_t places)
+{
+	clear(row, first);
+	clear(row + end, places - end);
+}
+
+/* A row of pixels into that of phase b, every stride-th of them. */
+static void lay_out_row(const struct shifts *s, const struct patches *p, const float *pixels, int64_t b, float *to)
+{
+	int64_t z0, z1, step = p->stride[2];
 	real_range(p, 2, b, s->row, &z0, &z1);
-	memset(plane, 0, (size_t)s->plane * sizeof *plane);
+	clear_around(to, z0, z1, s->row);
+	const float *from = pixels + b - p->pad[2];
+	if (step == 1)
+		memcpy(to + z0, from + z0, (size_t)(z1 - z0) * sizeof *to);
+	else
+		for (int64_t z = z0; z < z1; z++)
+			to[z] = from[z * step];
+}
+
+/* The same for a stride of 2 and both phases at once: pixels are read in their order. */
+static void split_row(const struct shifts *s, const struct patches *p, const float *pixels, float *const to[2])
+{
+	int64_t first[2], end[2], phase = p->pad[2] % 2; /* of pixel 0 */
+	for (int b = 0; b < 2; b++) {
+		real_range(p, 2, b, s->row, &first[b], &end[b]);
+		clear_around(to[b], first[b], end[b], s->row);
+	}
+	int64_t even = end[phase] - first[phase], odd = end[1 - phase] - first[1 - phase];
+	/* a row may end before the picture, with either phase */
+	int64_t n = even > odd ? 2 * odd + 1 : 2 * even;
+	shifts_split(pixels, n, to[phase] + first[phase], to[1 - phase] + first[1 - phase]);
+}
+
+/* The phases (a, ·) of one channel of one image, each `apart` floats behind the other, zeros around them. */
+static void lay_out(const struct shifts *s, const struct patches *p, const float *picture, int64_t a, float *planes, int64_t apart)
+{
+	int64_t y0, y1, rows = s->plane / s->row, step = p->stride[2];
+	real_range(p, 1, a, rows, &y0, &y1);
+	for (int64_t b = 0; b < step; b++)
+		clear_around(planes + b * apart, y0 * s->row, y1 * s->row, s->plane);
 	for (int64_t y = y0; y < y1; y++) {
-		const float *from = picture + (y * p->stride[1] + a - p->pad[1]) * p->in[2] + b - p->pad[2];
-		float *to = plane + y * s->row;
-		if (step == 1)
-			for (int64_t z = z0; z < z1; z++)
-				to[z] = from[z];
-		else if (step == 2)
-			shifts_even(from + z0 * step, z1 - z0, to + z0);
+		const float *pixels = picture + (y * p->stride[1] + a - p->pad[1]) * p->in[2];
+		float *to = planes + y * s->row;
+		if (step == 2)
+			split_row(s, p, pixels, (float *[2]){to, to + apart});
 		else
-			for (int64_t z = z0; z < z1; z++)
-				to[z] = from[z * step];
+			for (int64_t b = 0; b < step; b++)
+				lay_out_row(s, p, pixels, b, to + b * apart);
 	}
 }
 
@@ -118,12 +162,13 @@ void shifts_fill(const struct shifts *s, const struct patches *p, const float *x
 {
 	int64_t picture = p->in[1] * p->in[2];
 	for (int64_t c = 0; c < s->channels; c++)
-		for (int64_t f = 0; f < s->phases; f++) {
+		for (int64_t f = 0; f < s->phases; f += p->stride[2]) {
 			float *planes = room + (c * s->phases + f) * stack(s);
 			for (int64_t i = 0; i < n; i++)
 				lay_out(s, p, x + ((first + i) * p->in_channels + g * s->channels + c) * picture, f / p->stride[2],
-				        f % p->stride[2], planes + i * s->plane);
-			memset(planes + n * s->plane, 0, (size_t)(stack(s) - n * s->plane) * sizeof *planes);
+				        planes + i * s->plane, stack(s));
+			for (int64_t b = 0; b < p->stride[2]; b++)
+				memset(planes + b * stack(s) + n * s->plane, 0, (size_t)(stack(s) - n * s->plane) * sizeof *planes);
 		}
 	for (int64_t k = 0; k < s->channels * s->taps; k++) {
 		int64_t c = k / s->taps, y = k % s->taps / p->kernel[2] * p->dilation[1], z = k % p->kernel[2] * p->dilation[2];

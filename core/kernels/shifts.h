@@ -34,8 +34,8 @@ int64_t shifts_room(const struct shifts *s); /* floats */
 void shifts_fill(const struct shifts *s, const struct patches *p, const float *x, int64_t g, int64_t first, int64_t n, float *room,
                  const float **rows);
 
-/* out[i] = in[2 i], i < n. shifts_even_plain() is the same without SIMD. */
-void shifts_even(const float *in, int64_t n, float *out);
-void shifts_even_plain(const float *in, int64_t n, float *out);
+/* even[i] = in[2 i] and odd[i] = in[2 i + 1] for the pixels in[0 .. n-1]. shifts_split_plain() is the same without SIMD. */
+void shifts_split(const float *in, int64_t n, float *even, float *odd);
+void shifts_split_plain(const float *in, int64_t n, float *even, float *odd);
 
 #endif
