@@ -2,13 +2,14 @@
 
 #include "core/base/numbers.h"
 #include "core/kernels/gemm.h"
+#include "core/kernels/weigh.h"
 #include "core/kernels/sweep.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 32 /* directions of a tile of work */, LANES = 8 };
+enum { BLOCK = 32 /* directions of a tile of work */ };
 
 /* What is added to a diagonal, in relation to its sum: far above the rounding errors of products in double, and in float. */
 static const double TINY = 1e-13, SMALL = 3e-5;
@@ -179,38 +180,17 @@ void sketch_finish(struct sketch *s)
 
 /* ---- bounds ---- */
 
-/* sum of d_k^2 * a_k, and of d_k^2 * b_k */
-static void weigh(const float *d, const double *a, const double *b, int64_t k, double *with_a, double *with_b)
-{
-	double acc_a[LANES] = {0}, acc_b[LANES] = {0};
-	int64_t i = 0;
-	for (; i + LANES <= k; i += LANES)
-		for (int l = 0; l < LANES; l++) {
-			double square = (double)d[i + l] * (double)d[i + l];
-			acc_a[l] += square * a[i + l];
-			acc_b[l] += square * b[i + l];
-		}
-	for (; i < k; i++) {
-		acc_a[0] += (double)d[i] * (double)d[i] * a[i];
-		acc_b[0] += (double)d[i] * (double)d[i] * b[i];
-	}
-	*with_a = *with_b = 0;
-	for (int l = 0; l < LANES; l++) {
-		*with_a += acc_a[l];
-		*with_b += acc_b[l];
-	}
-}
-
 void sketch_bounds(const struct sketch *s, const float *d, int64_t n, float *room, double *bound, double *guess, double *size)
 {
 	gemm(false, true, n, s->rank, s->k, d, s->k, s->narrow, s->k, 0, room, s->rank);
 	for (int64_t i = 0; i < n; i++) {
 		const float *seen = room + i * s->rank;
-		double sum = 0, rest;
+		double sum = 0, weighed[2];
 		for (int64_t r = 0; r < s->rank; r++)
 			sum += (double)seen[r] * (double)seen[r];
-		weigh(d + i * s->k, s->energy, s->rest, s->k, &size[i], &rest);
+		weigh_squares(d + i * s->k, s->energy, s->rest, s->k, weighed);
+		size[i] = weighed[0];
 		bound[i] = sum;
-		guess[i] = sum + rest;
+		guess[i] = sum + weighed[1];
 	}
 }

@@ -2,6 +2,7 @@
 
 #include "core/base/numbers.h"
 #include "core/kernels/gemm.h"
+#include "core/kernels/weigh.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +10,7 @@
 
 enum {
 	ROWS = 128,
-	IN_DOUBLE = 48, /* up to this fan_in d^T G d is summed in double outright */
-	LANES = 8
+	IN_DOUBLE = 48 /* up to this fan_in d^T G d is summed in double outright */
 };
 
 struct scratch {
@@ -29,21 +29,6 @@ struct asking {
 	double *sum, *size;
 	struct scratch *scratch; /* [threads] */
 };
-
-/* sum of a_i * b_i, in double */
-static double dot(const float *a, const float *b, int64_t n)
-{
-	double acc[LANES] = {0}, sum = 0;
-	int64_t i = 0;
-	for (; i + LANES <= n; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			acc[l] += (double)a[i + l] * (double)b[i + l];
-	for (; i < n; i++)
-		sum += (double)a[i] * (double)b[i];
-	for (int l = 0; l < LANES; l++)
-		sum += acc[l];
-	return sum;
-}
 
 /* d^T G d from the upper triangle, in double */
 static double quadratic(const double *g, const float *d, int64_t k)
@@ -65,8 +50,11 @@ static void halved_quadratics(const float *h, int64_t k, const float *d, int64_t
 	for (int64_t j = 0; j < k; j += GRAM_BLOCK) {
 		int64_t cols = min64(GRAM_BLOCK, k - j);
 		gemm(false, false, n, cols, j + cols, d, k, h + j, k, 0, products, cols);
-		for (int64_t i = 0; i < n; i++)
-			sum[i] += dot(products + i * cols, d + i * k + j, cols);
+		for (int64_t i = 0; i < n; i++) {
+			double part;
+			weigh_products(products + i * cols, d + i * k + j, cols, &part);
+			sum[i] += part;
+		}
 	}
 }
 
@@ -74,10 +62,9 @@ static void halved_quadratics(const float *h, int64_t k, const float *d, int64_t
 static void finish_row(const struct asking *a, int64_t group, int64_t row, const float *d, double *sum, double *size)
 {
 	const double *energy = a->energy + group * a->k;
-	double terms = 0, linear = 0;
-	for (int64_t k = 0; k < a->k; k++)
-		terms += (double)d[k] * (double)d[k] * energy[k];
-	*size = terms;
+	double terms[2], linear = 0;
+	weigh_squares(d, energy, energy, a->k, terms);
+	*size = terms[0];
 	if (!a->drift)
 		return;
 	int64_t v = group * a->drift->vectors + row / a->ask->changes;

@@ -8,6 +8,7 @@
 #include "core/kernels/lags_single.h"
 #include "core/kernels/outer.h"
 #include "core/kernels/shifts.h"
+#include "core/kernels/weigh.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -226,6 +227,36 @@ static bool split_numbers_agree(void)
 	return ok;
 }
 
+static bool weights_agree(void)
+{
+	enum { MOST = 100 };
+	float d[MOST], e[MOST];
+	double a[MOST], b[MOST];
+	bool ok = true;
+	draw(d, MOST, 1);
+	draw(e, MOST, 3);
+	for (int i = 0; i < MOST; i++) {
+		a[i] = (double)e[i] * 1.1;
+		b[i] = (double)e[MOST - 1 - i];
+	}
+	for (int n = 0; n <= MOST && ok; n++) {
+		double fast[3], plain[3], sum[3] = {0};
+		weigh_squares(d, a, b, n, fast);
+		weigh_squares_plain(d, a, b, n, plain);
+		weigh_products(d, e, n, fast + 2);
+		weigh_products_plain(d, e, n, plain + 2);
+		for (int i = 0; i < n; i++) {
+			sum[0] += (double)d[i] * (double)d[i] * a[i];
+			sum[1] += (double)d[i] * (double)d[i] * b[i];
+			sum[2] += (double)d[i] * (double)e[i];
+		}
+		ok = same(fast, plain, sizeof fast);
+		for (int i = 0; i < 3; i++)
+			ok = ok && fabs(fast[i] - sum[i]) < 1e-10;
+	}
+	return ok;
+}
+
 static bool extremes_agree(void)
 {
 	enum { N = 1000 };
@@ -272,6 +303,7 @@ int main(void)
 		{"gram_small", small_grams_agree}, {"lags_dots", dots_agree},           {"lags_column", columns_agree},
 		{"outer", outer_products_agree},   {"lags_fold", folds_agree},          {"shifts_split", split_numbers_agree},
 		{"extremes", extremes_agree},      {"quant_fake", quantization_agrees}, {"outer_panel", panels_are_filled},
+		{"weigh", weights_agree},
 	};
 	enum { N = sizeof twins / sizeof *twins };
 	int failed = 0;
