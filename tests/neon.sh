@@ -26,7 +26,7 @@ for f in gram_small lags_dots lags_column outer_neon lags_fold shifts_split extr
 	disassemble "$f" | grep -q '\.4s' || { echo "neon: $f does not use NEON"; exit 1; }
 	! disassemble "${f%_neon}_plain" | grep -q '\.4s' || { echo "neon: ${f}_plain uses NEON"; exit 1; }
 done
-for f in weigh_products weigh_squares; do
+for f in weigh_products weigh_squares lags_classes; do
 	disassemble "$f" | grep -q '\.2d' || { echo "neon: $f does not use NEON"; exit 1; }
 	! disassemble "${f}_plain" | grep -q '\.2d' || { echo "neon: ${f}_plain uses NEON"; exit 1; }
 done

@@ -10,7 +10,7 @@ enum { W = LAGS_LANES, B = LAGS_AT_ONCE, V = SIMD_FLOATS, ROOM = 64 * 1024 /* fl
 typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 /* A number for each tap of a row of the kernel. */
-typedef double eight __attribute__((vector_size(8 * sizeof(double)), aligned(sizeof(double))));
+typedef double eight __attribute__((vector_size(LAGS_TAPS * sizeof(double)), aligned(sizeof(double)), may_alias));
 
 /* ---- kernels ---- */
 
@@ -50,19 +50,69 @@ SIMD_DISPATCH(lags_dots,
               (const float *a, const float *b, const int64_t *offset, int64_t n, int64_t stride, int64_t length, double *out),
               (a, b, offset, n, stride, length, out))
 
-SIMD_BODY lags_column_body(const float *a, const float *b, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc)
+/* Rows of pictures, and where they are. */
+struct column {
+	const float *a;
+	int64_t n, stride, rows, row;
+};
+
+/* Some vectors of acc, each of which is added to in the pictures' order; b[v] is where vector v finds its numbers. */
+SIMD_BODY add_column(const struct column *c, const float *const *b, const int vectors, float *const *acc)
 {
-	for (int64_t y = 0; y < taps * W; y += V) {
-		lanes sum = *(const lanes *)(acc + y);
-		const float *to = b + y / W * step * row + y % W;
-		for (int64_t r = 0; r < rows * row; r += row)
-			sum += a[r] * *(const lanes *)(to + r);
-		*(lanes *)(acc + y) = sum;
+	lanes sum[5];
+	for (int v = 0; v < vectors; v++)
+		sum[v] = *(const lanes *)acc[v];
+	for (int64_t i = 0; i < c->n * c->stride; i += c->stride)
+		for (int64_t r = i; r < i + c->rows * c->row; r += c->row)
+			for (int v = 0; v < vectors; v++)
+				sum[v] += c->a[r] * *(const lanes *)(b[v] + r);
+	for (int v = 0; v < vectors; v++)
+		*(lanes *)acc[v] = sum[v];
+}
+
+SIMD_BODY lags_column_body(const float *a, const float *b, int64_t n, int64_t stride, int64_t rows, int64_t row, int64_t taps,
+                           int64_t step, float *acc)
+{
+	const struct column c = {a, n, stride, rows, row};
+	int64_t all = taps * (W / V);
+	for (int64_t y = 0; y < all;) {
+		const float *from[5];
+		float *to[5];
+		int vectors = all - y >= 5 ? 5 : all - y >= 3 ? 3 : 1;
+		for (int v = 0; v < vectors; v++) {
+			from[v] = b + (y + v) / (W / V) * step * row + (y + v) % (W / V) * V;
+			to[v] = acc + (y + v) * V;
+		}
+		if (vectors == 5)
+			add_column(&c, from, 5, to);
+		else if (vectors == 3)
+			add_column(&c, from, 3, to);
+		else
+			add_column(&c, from, 1, to);
+		y += vectors;
 	}
 }
 
-SIMD_DISPATCH(lags_column, (const float *a, const float *b, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc),
-              (a, b, rows, row, taps, step, acc))
+SIMD_DISPATCH(lags_column,
+              (const float *a, const float *b, int64_t n, int64_t stride, int64_t rows, int64_t row, int64_t taps, int64_t step,
+               float *acc),
+              (a, b, n, stride, rows, row, taps, step, acc))
+
+SIMD_BODY lags_classes_body(const struct lags_visited *v, const double *const *at, const int64_t *step, double *pairs)
+{
+	for (int64_t y = 0; y < v->taps; y++)
+		*(eight *)(pairs + y * LAGS_TAPS) = (eight){0};
+	for (int64_t r = 0; r < v->rows; r++) {
+		eight line = {0};
+		for (int64_t c = 0; c < v->columns; c++)
+			line += *(const eight *)(v->x + c * LAGS_TAPS) * at[c][r * step[c]];
+		for (int64_t y = 0; y < v->taps; y++)
+			*(eight *)(pairs + y * LAGS_TAPS) += v->y[r * v->taps + y] * line;
+	}
+}
+
+SIMD_DISPATCH(lags_classes, (const struct lags_visited *v, const double *const *at, const int64_t *step, double *pairs),
+              (v, at, step, pairs))
 
 /* ---- one channel ---- */
 
@@ -78,13 +128,16 @@ struct adding {
 	int64_t images;              /* laid out at a time, at most */
 	int64_t long_class;          /* of the x axis; -1: all columns are alone */
 	int64_t columns;             /* classes of the x axis that are single columns */
-	eight *visit_x;              /* [x classes] of each tap, 1 where it visits the class, else 0 */
+	struct lags_visited visits;
+	double *visit_y, *visit_x; /* visits' */
+	int64_t *step;             /* [x classes] from a class of rows to the next, in the sums of lags_classes() */
 	/* [threads] */
 	float **picture, **inner; /* picture starts W places into its room */
 	float **column;           /* [y classes][columns][y taps][W], of the images that are laid out */
 	double **dots;            /* [y classes][lags rounded up] */
 	double **column_sum;      /* as column */
-	eight **pairs;            /* [y taps] */
+	double **pairs;           /* [y taps][LAGS_TAPS] */
+	const double ***at;       /* [x classes] */
 };
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -131,56 +184,44 @@ static void add_columns(const struct adding *a, int64_t n, const float *picture,
 {
 	const struct lags_axis *ay = &a->l->y, *ax = &a->l->x;
 	int64_t block = ay->taps * W, all = ay->classes * a->columns * block;
+	float *to = column;
 	memset(column, 0, (size_t)all * sizeof *column);
-	for (int64_t i = 0; i < n; i++)
-		for (int64_t cy = 0; cy < ay->classes; cy++) {
-			float *to = column + cy * a->columns * block;
-			const float *rows = picture + i * a->plane + ay->begin[cy] * a->row;
-			for (int64_t cx = 0; cx < ax->classes; cx++) {
-				if (cx == a->long_class)
-					continue;
-				lags_column(rows + ax->begin[cx], rows + ax->begin[cx] - a->reach_x, ay->end[cy] - ay->begin[cy],
-				            a->row, ay->taps, ay->dilation, to);
-				to += block;
-			}
+	for (int64_t cy = 0; cy < ay->classes; cy++) {
+		const float *rows = picture + ay->begin[cy] * a->row;
+		for (int64_t cx = 0; cx < ax->classes; cx++) {
+			if (cx == a->long_class)
+				continue;
+			lags_column(rows + ax->begin[cx], rows + ax->begin[cx] - a->reach_x, n, a->plane, ay->end[cy] - ay->begin[cy],
+			            a->row, ay->taps, ay->dilation, to);
+			to += block;
 		}
+	}
 	for (int64_t i = 0; i < all; i++)
 		sum[i] += (double)column[i];
 }
 
-/* pairs[y][x] = the sum of the classes that tap (y, x) visits, for a lag. */
-static void sum_classes(const struct adding *a, const double *dots, const double *columns, int64_t lag, eight *pairs)
+/* Of a lag. */
+static void sum_classes(const struct adding *a, int64_t lag, int thread)
 {
-	const struct lags_axis *ay = &a->l->y, *ax = &a->l->x;
 	struct lag at = lags_at(a->l, lag);
-	memset(pairs, 0, (size_t)ay->taps * sizeof *pairs);
-	for (int64_t cy = 0; cy < ay->classes; cy++) {
-		const double *column = columns + (cy * a->columns * ay->taps + at.y) * W + a->reach_x + at.x * ax->dilation;
-		eight line = {0};
-		for (int64_t cx = 0; cx < ax->classes; cx++) {
-			if (cx == a->long_class) {
-				line += a->visit_x[cx] * dots[cy * round_up(a->l->count, B) + lag];
-				continue;
-			}
-			line += a->visit_x[cx] * *column;
-			column += ay->taps * W;
-		}
-		for (int64_t y = 0; y < ay->taps; y++)
-			if (lags_visits(ay, y, cy))
-				pairs[y] += line;
+	const double *column = a->column_sum[thread] + at.y * W + a->reach_x + at.x * a->l->x.dilation;
+	for (int64_t cx = 0; cx < a->l->x.classes; cx++) {
+		a->at[thread][cx] = cx == a->long_class ? a->dots[thread] + lag : column;
+		column += cx == a->long_class ? 0 : a->l->y.taps * W;
 	}
+	lags_classes(&a->visits, a->at[thread], a->step, a->pairs[thread]);
 }
 
 static void add_pairs(const struct adding *a, int thread, double *sum)
 {
 	const struct lags *l = a->l;
-	eight *pairs = a->pairs[thread];
+	const double *pairs = a->pairs[thread];
 	for (int64_t lag = 0; lag < l->count; lag++) {
 		struct lag at = lags_at(l, lag);
-		sum_classes(a, a->dots[thread], a->column_sum[thread], lag, pairs);
+		sum_classes(a, lag, thread);
 		for (int64_t y = 0; y + at.y < l->y.taps; y++)
 			for (int64_t x = at.x < 0 ? -at.x : 0; x < l->x.taps && x + at.x < l->x.taps; x++)
-				sum[(y * l->x.taps + x) * l->taps + (y + at.y) * l->x.taps + x + at.x] += pairs[y][x];
+				sum[(y * l->x.taps + x) * l->taps + (y + at.y) * l->x.taps + x + at.x] += pairs[y * LAGS_TAPS + x];
 	}
 }
 
@@ -219,9 +260,23 @@ static void set_geometry(struct adding *a, const struct lags *l)
 	a->columns = l->x.classes - (a->long_class >= 0);
 }
 
+static void set_visits(struct adding *a)
+{
+	const struct lags_axis *ay = &a->l->y, *ax = &a->l->x;
+	for (int64_t c = 0; c < ax->classes; c++) {
+		a->step[c] = c == a->long_class ? round_up(a->l->count, B) : a->columns * ay->taps * W;
+		for (int64_t tap = 0; tap < ax->taps; tap++)
+			a->visit_x[c * LAGS_TAPS + tap] = lags_visits(ax, tap, c);
+	}
+	for (int64_t c = 0; c < ay->classes; c++)
+		for (int64_t tap = 0; tap < ay->taps; tap++)
+			a->visit_y[c * ay->taps + tap] = lags_visits(ay, tap, c);
+	a->visits = (struct lags_visited){ay->taps, ay->classes, ax->classes, a->visit_y, a->visit_x};
+}
+
 static bool alloc(struct adding *a, int threads)
 {
-	int64_t room = a->images * a->plane + 2 * W, lags = round_up(a->l->count, B), ys = a->l->y.classes;
+	int64_t room = a->images * a->plane + 2 * W, lags = round_up(a->l->count, B), ys = a->l->y.classes, xs = a->l->x.classes;
 	int64_t columns = ys * a->columns * a->l->y.taps * W;
 	a->offset = calloc((size_t)lags, sizeof *a->offset);
 	a->picture = calloc((size_t)threads, sizeof *a->picture);
@@ -230,20 +285,24 @@ static bool alloc(struct adding *a, int threads)
 	a->dots = calloc((size_t)threads, sizeof *a->dots);
 	a->column_sum = calloc((size_t)threads, sizeof *a->column_sum);
 	a->pairs = calloc((size_t)threads, sizeof *a->pairs);
-	a->visit_x = calloc((size_t)a->l->x.classes + 1, sizeof *a->visit_x);
-	bool ok = a->offset && a->picture && a->inner && a->column && a->dots && a->column_sum && a->pairs && a->visit_x;
+	a->at = calloc((size_t)threads, sizeof *a->at);
+	a->visit_x = calloc((size_t)xs * LAGS_TAPS + 1, sizeof *a->visit_x);
+	a->visit_y = calloc((size_t)(ys * a->l->y.taps) + 1, sizeof *a->visit_y);
+	a->step = calloc((size_t)xs + 1, sizeof *a->step);
+	bool ok = a->offset && a->picture && a->inner && a->column && a->dots && a->column_sum && a->pairs && a->at && a->visit_x &&
+	          a->visit_y && a->step;
 	for (int i = 0; ok && i < threads; i++) { /* what is not laid out stays zero */
 		a->picture[i] = calloc((size_t)room, sizeof(float));
 		a->inner[i] = calloc((size_t)room, sizeof(float));
 		a->column[i] = calloc((size_t)columns + 1, sizeof(float));
 		a->dots[i] = calloc((size_t)(ys * lags), sizeof(double));
 		a->column_sum[i] = calloc((size_t)columns + 1, sizeof(double));
-		a->pairs[i] = calloc((size_t)a->l->y.taps, sizeof(eight));
-		ok = a->picture[i] && a->inner[i] && a->column[i] && a->dots[i] && a->column_sum[i] && a->pairs[i];
+		a->pairs[i] = calloc((size_t)(a->l->y.taps * LAGS_TAPS), sizeof(double));
+		a->at[i] = calloc((size_t)xs + 1, sizeof(double *));
+		ok = a->picture[i] && a->inner[i] && a->column[i] && a->dots[i] && a->column_sum[i] && a->pairs[i] && a->at[i];
 	}
-	for (int64_t c = 0; ok && c < a->l->x.classes; c++)
-		for (int64_t tap = 0; tap < a->l->x.taps; tap++)
-			a->visit_x[c][tap] = lags_visits(&a->l->x, tap, c) ? 1 : 0;
+	if (ok)
+		set_visits(a);
 	for (int64_t i = 0; ok && i < lags; i++) {
 		struct lag at = lags_at(a->l, i < a->l->count ? i : 0);
 		a->offset[i] = at.y * a->l->y.dilation * a->row + at.x * a->l->x.dilation;
@@ -260,6 +319,7 @@ static void dealloc(struct adding *a, int threads)
 		free(a->dots ? a->dots[i] : NULL);
 		free(a->column_sum ? a->column_sum[i] : NULL);
 		free(a->pairs ? a->pairs[i] : NULL);
+		free(a->at ? a->at[i] : NULL);
 	}
 	free(a->offset);
 	free(a->picture);
@@ -268,7 +328,10 @@ static void dealloc(struct adding *a, int threads)
 	free(a->dots);
 	free(a->column_sum);
 	free(a->pairs);
+	free(a->at);
 	free(a->visit_x);
+	free(a->visit_y);
+	free(a->step);
 }
 
 int lags_single_add(const struct patches *p, const float *x, struct tiles *tiles, double *sum, struct err *e)

@@ -20,8 +20,21 @@ enum { LAGS_AT_ONCE = 7, LAGS_LANES = 16 };
 void lags_dots(const float *a, const float *b, const int64_t *offset, int64_t n, int64_t stride, int64_t length, double *out);
 void lags_dots_plain(const float *a, const float *b, const int64_t *offset, int64_t n, int64_t stride, int64_t length, double *out);
 
-/* One column of a picture: acc[y][w] += a[r * row] * b[(r + y * step) * row + w], summed over rows r < rows, for y < taps and w < LAGS_LANES. */
-void lags_column(const float *a, const float *b, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc);
-void lags_column_plain(const float *a, const float *b, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc);
+/* One column of n pictures: acc[y][w] += a[i * stride + r * row] * b[i * stride + (r + y * step) * row + w], summed over pictures i < n and rows r < rows, for
+ * y < taps and w < LAGS_LANES. */
+void lags_column(const float *a, const float *b, int64_t n, int64_t stride, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc);
+void lags_column_plain(const float *a, const float *b, int64_t n, int64_t stride, int64_t rows, int64_t row, int64_t taps, int64_t step, float *acc);
+
+/* What the classes of pixels are, as numbers: whether taps visit them, 1 or 0. */
+struct lags_visited {
+	int64_t taps, rows, columns; /* of the kernel's y axis; classes of the picture's axes */
+	const double *y;             /* [rows][taps] */
+	const double *x;             /* [columns][LAGS_TAPS] */
+};
+enum { LAGS_TAPS = 8 };
+
+/* pairs[y][x] = the sum of the classes that tap (y, x) visits, y < taps, x < LAGS_TAPS; class (r, c) has at[c][r * step[c]]. */
+void lags_classes(const struct lags_visited *v, const double *const *at, const int64_t *step, double *pairs);
+void lags_classes_plain(const struct lags_visited *v, const double *const *at, const int64_t *step, double *pairs);
 
 #endif

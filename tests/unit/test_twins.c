@@ -103,18 +103,53 @@ static bool dots_agree(void)
 
 static bool columns_agree(void)
 {
-	enum { TAPS = 4, ROW = 21, ROWS = 9 };
-	static float x[ROW * (ROWS + 2 * TAPS + 1)];
-	float fast[TAPS * LAGS_LANES] = {0}, plain[TAPS * LAGS_LANES] = {0};
-	draw(x, ROW * (ROWS + 2 * TAPS + 1), 0.05f);
-	lags_column(x + 3, x, ROWS, ROW, TAPS, 2, fast);
-	lags_column_plain(x + 3, x, ROWS, ROW, TAPS, 2, plain);
+	enum { MOST = 9, ROW = 21, ROWS = 9, N = 3, PLANE = ROW * (ROWS + 2 * MOST + 1) };
+	static float x[N * PLANE];
+	bool ok = true;
+	draw(x, N * PLANE, 0.05f);
+	for (int taps = 1; taps <= MOST; taps++) {
+		float fast[MOST * LAGS_LANES] = {0}, plain[MOST * LAGS_LANES] = {0};
+		lags_column(x + 3, x, N, PLANE, ROWS, ROW, taps, 2, fast);
+		lags_column_plain(x + 3, x, N, PLANE, ROWS, ROW, taps, 2, plain);
+		ok = ok && same(fast, plain, sizeof fast);
+		for (int i = 0; i < MOST * LAGS_LANES; i++) {
+			double sum = 0;
+			for (int64_t r = 0; r < N * ROWS && i < taps * LAGS_LANES; r++) {
+				const float *at = x + r / ROWS * PLANE + r % ROWS * ROW;
+				sum += (double)at[3] * (double)at[i / LAGS_LANES * 2 * ROW + i % LAGS_LANES];
+			}
+			ok = ok && fabs(sum - (double)fast[i]) <= 1e-6;
+		}
+	}
+	return ok;
+}
+
+static bool classes_agree(void)
+{
+	enum { TAPS = 3, ROWS = 4, COLUMNS = 5 };
+	double y[ROWS * TAPS], x[COLUMNS * LAGS_TAPS], value[COLUMNS][2 * ROWS], fast[TAPS * LAGS_TAPS], plain[TAPS * LAGS_TAPS];
+	const double *at[COLUMNS];
+	int64_t step[COLUMNS];
+	const struct lags_visited v = {TAPS, ROWS, COLUMNS, y, x};
+	for (int i = 0; i < ROWS * TAPS; i++)
+		y[i] = i % 3 != 1;
+	for (int i = 0; i < COLUMNS * LAGS_TAPS; i++)
+		x[i] = i % 5 != 2;
+	for (int c = 0; c < COLUMNS; c++) {
+		for (int i = 0; i < 2 * ROWS; i++)
+			value[c][i] = 1.0 / (c * 2 * ROWS + i + 1);
+		at[c] = value[c];
+		step[c] = 1 + c % 2;
+	}
+	lags_classes(&v, at, step, fast);
+	lags_classes_plain(&v, at, step, plain);
 	bool ok = same(fast, plain, sizeof fast);
-	for (int i = 0; i < TAPS * LAGS_LANES; i++) {
+	for (int i = 0; i < TAPS * LAGS_TAPS; i++) {
 		double sum = 0;
-		for (int64_t r = 0; r < ROWS; r++)
-			sum += (double)x[3 + r * ROW] * (double)x[(r + i / LAGS_LANES * 2) * ROW + i % LAGS_LANES];
-		ok = ok && fabs(sum - (double)fast[i]) <= 1e-6;
+		for (int r = 0; r < ROWS; r++)
+			for (int c = 0; c < COLUMNS; c++)
+				sum += y[r * TAPS + i / LAGS_TAPS] * x[c * LAGS_TAPS + i % LAGS_TAPS] * value[c][r * (1 + c % 2)];
+		ok = ok && fabs(sum - fast[i]) < 1e-12;
 	}
 	return ok;
 }
@@ -303,7 +338,7 @@ int main(void)
 		{"gram_small", small_grams_agree}, {"lags_dots", dots_agree},           {"lags_column", columns_agree},
 		{"outer", outer_products_agree},   {"lags_fold", folds_agree},          {"shifts_split", split_numbers_agree},
 		{"extremes", extremes_agree},      {"quant_fake", quantization_agrees}, {"outer_panel", panels_are_filled},
-		{"weigh", weights_agree},
+		{"weigh", weights_agree},         {"lags_classes", classes_agree},
 	};
 	enum { N = sizeof twins / sizeof *twins };
 	int failed = 0;
