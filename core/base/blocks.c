@@ -114,6 +114,24 @@ size_t blocks_peak(struct blocks *b)
 	return peak;
 }
 
+/* Fills a new part with the pages that lie idle in others, scattered: moving costs less than new ones do, and they need not be dropped. */
+static void gather_idle(struct blocks *b, struct part *fresh)
+{
+	size_t at = 0;
+	for (struct part *p = fresh->next; p && at < fresh->size; p = p->next) {
+		size_t n = p->size < fresh->size - at ? p->size : fresh->size - at, moved = p->touched < n ? p->touched : n;
+		if (p->used || !p->touched)
+			continue;
+		if (mremap(p->start, n, n, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, fresh->start + at) == MAP_FAILED)
+			return; /* an old system: the pages stay where they are */
+		size_t left = p->touched < p->size - n ? p->touched : p->size - n;
+		b->idle += left + moved - p->touched;
+		p->touched = left;
+		fresh->touched += moved;
+		at += n;
+	}
+}
+
 /* A new mapping in front of the others, as one free part. */
 static struct part *map(struct blocks *b, size_t size)
 {
@@ -128,6 +146,7 @@ static struct part *map(struct blocks *b, size_t size)
 	if (b->parts)
 		b->parts->prev = part;
 	b->parts = part;
+	gather_idle(b, part);
 	return b->parts;
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -99,6 +100,47 @@ static void what_is_not_kept_goes_back_to_the_system(void **unused)
 	blocks_free(b);
 }
 
+/* Bytes of a block that are in memory. */
+static size_t resident(const char *block, size_t size)
+{
+	enum { PAGE = 4096 };
+	static unsigned char in[(128 << 20) / PAGE];
+	uintptr_t first = ((uintptr_t)block + PAGE - 1) / PAGE * PAGE;
+	size_t pages = (size - PAGE) / PAGE, n = 0;
+	assert_int_equal(mincore((void *)first, pages * PAGE, in), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += in[i] & 1;
+	return n * PAGE;
+}
+
+/* A block for which nothing is large enough takes what lies idle here and there. */
+static void idle_memory_is_gathered(void **unused)
+{
+	(void)unused;
+	enum { MANY = 10, ONE = 6 << 20, LARGE = 80 << 20 };
+	struct blocks *b = blocks_new((size_t)1 << 30, &e);
+	char *small[MANY];
+	for (int i = 0; i < MANY; i++) {
+		small[i] = blocks_take(b, ONE);
+		memset(small[i], i + 1, ONE);
+	}
+	for (int i = 0; i < MANY; i += 2)
+		blocks_give(b, small[i]);
+	char *large = blocks_take(b, LARGE);
+	size_t got = resident(large, LARGE);
+	assert_true(got == 0 || (got > MANY / 2 * ONE - (1 << 20) && got < MANY / 2 * ONE + (1 << 20))); /* 0: a system that cannot move pages */
+	memset(large, 99, LARGE);
+	for (int i = 1; i < MANY; i += 2)
+		assert_true(small[i][0] == i + 1 && small[i][ONE - 1] == i + 1);
+	for (int i = 0; i < MANY; i += 2) {
+		small[i] = blocks_take(b, ONE);
+		assert_true(small[i][ONE / 2] == 0);
+		memset(small[i], i + 1, ONE);
+	}
+	assert_true(large[0] == 99 && large[LARGE - 1] == 99);
+	blocks_free(b);
+}
+
 static void too_much_is_refused(void **unused)
 {
 	(void)unused;
@@ -115,6 +157,7 @@ int main(void)
 		cmocka_unit_test(blocks_never_overlap),
 		cmocka_unit_test(the_same_memory_comes_back),
 		cmocka_unit_test(what_is_not_kept_goes_back_to_the_system),
+		cmocka_unit_test(idle_memory_is_gathered),
 		cmocka_unit_test(too_much_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
