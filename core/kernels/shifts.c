@@ -73,6 +73,8 @@ static void real_range(const struct patches *p, int i, int64_t phase, int64_t pl
 enum { V = SIMD_FLOATS };
 typedef float lanes __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
 
+typedef float four __attribute__((vector_size(4 * sizeof(float)), aligned(sizeof(float)), may_alias));
+
 #if defined(__aarch64__)
 #define EVEN 0, 2, 4, 6
 #define ODD  1, 3, 5, 7
@@ -88,6 +90,11 @@ SIMD_BODY shifts_split_body(const float *in, int64_t n, float *even, float *odd)
 		lanes low = *(const lanes *)(in + i), high = *(const lanes *)(in + i + V);
 		*(lanes *)(even + i / 2) = __builtin_shufflevector(low, high, EVEN);
 		*(lanes *)(odd + i / 2) = __builtin_shufflevector(low, high, ODD);
+	}
+	for (; i + 8 <= n; i += 8) {
+		four low = *(const four *)(in + i), high = *(const four *)(in + i + 4);
+		*(four *)(even + i / 2) = __builtin_shufflevector(low, high, 0, 2, 4, 6);
+		*(four *)(odd + i / 2) = __builtin_shufflevector(low, high, 1, 3, 5, 7);
 	}
 	for (; i < n; i++)
 		(i % 2 ? odd : even)[i / 2] = in[i];
@@ -111,50 +118,58 @@ static void clear_around(float *row, int64_t first, int64_t end, int64_t places)
 	clear(row + end, places - end);
 }
 
-/* A row of pixels into that of phase b, every stride-th of them. */
-static void lay_out_row(const struct shifts *s, const struct patches *p, const float *pixels, int64_t b, float *to)
+/* The pixels of row y of phase a. */
+static const float *pixels_of(const struct patches *p, const float *picture, int64_t a, int64_t y)
 {
-	int64_t z0, z1, step = p->stride[2];
-	real_range(p, 2, b, s->row, &z0, &z1);
-	clear_around(to, z0, z1, s->row);
+	return picture + (y * p->stride[1] + a - p->pad[1]) * p->in[2];
+}
+
+/* Places of a phase's row that hold real pixels. */
+struct places {
+	int64_t first, end;
+};
+
+/* A row of pixels into that of phase b, every stride-th of them. */
+static void lay_out_row(const struct patches *p, const float *pixels, int64_t b, const struct places *in, float *to)
+{
+	int64_t step = p->stride[2];
 	const float *from = pixels + b - p->pad[2];
 	if (step == 1)
-		memcpy(to + z0, from + z0, (size_t)(z1 - z0) * sizeof *to);
+		memcpy(to + in->first, from + in->first, (size_t)(in->end - in->first) * sizeof *to);
 	else
-		for (int64_t z = z0; z < z1; z++)
+		for (int64_t z = in->first; z < in->end; z++)
 			to[z] = from[z * step];
 }
 
-/* The same for a stride of 2 and both phases at once: pixels are read in their order. */
-static void split_row(const struct shifts *s, const struct patches *p, const float *pixels, float *const to[2])
+/* The same for a stride of 2 and both phases at once, `apart` floats from each other: pixels are read in their order. */
+static void split_row(const struct patches *p, const float *pixels, const struct places in[2], float *to, int64_t apart)
 {
-	int64_t first[2], end[2], phase = p->pad[2] % 2; /* of pixel 0 */
-	for (int b = 0; b < 2; b++) {
-		real_range(p, 2, b, s->row, &first[b], &end[b]);
-		clear_around(to[b], first[b], end[b], s->row);
-	}
-	int64_t even = end[phase] - first[phase], odd = end[1 - phase] - first[1 - phase];
-	/* a row may end before the picture, with either phase */
-	int64_t n = even > odd ? 2 * odd + 1 : 2 * even;
-	shifts_split(pixels, n, to[phase] + first[phase], to[1 - phase] + first[1 - phase]);
+	int64_t phase = p->pad[2] % 2; /* of pixel 0 */
+	const struct places *e = &in[phase], *o = &in[1 - phase];
+	int64_t even = e->end - e->first, odd = o->end - o->first;
+	int64_t n = even > odd ? 2 * odd + 1 : 2 * even; /* a row may end before the picture, with either phase */
+	shifts_split(pixels, n, to + phase * apart + e->first, to + (1 - phase) * apart + o->first);
 }
 
 /* The phases (a, ·) of one channel of one image, each `apart` floats behind the other, zeros around them. */
 static void lay_out(const struct shifts *s, const struct patches *p, const float *picture, int64_t a, float *planes, int64_t apart)
 {
-	int64_t y0, y1, rows = s->plane / s->row, step = p->stride[2];
-	real_range(p, 1, a, rows, &y0, &y1);
-	for (int64_t b = 0; b < step; b++)
-		clear_around(planes + b * apart, y0 * s->row, y1 * s->row, s->plane);
-	for (int64_t y = y0; y < y1; y++) {
-		const float *pixels = picture + (y * p->stride[1] + a - p->pad[1]) * p->in[2];
-		float *to = planes + y * s->row;
-		if (step == 2)
-			split_row(s, p, pixels, (float *[2]){to, to + apart});
-		else
-			for (int64_t b = 0; b < step; b++)
-				lay_out_row(s, p, pixels, b, to + b * apart);
+	int64_t y0, y1, step = p->stride[2];
+	struct places in[2];
+	real_range(p, 1, a, s->plane / s->row, &y0, &y1);
+	for (int64_t b = 0; b < step; b++) {
+		struct places *at = &in[step == 2 ? b : 0];
+		float *plane = planes + b * apart;
+		real_range(p, 2, b, s->row, &at->first, &at->end);
+		clear_around(plane, y0 * s->row, y1 * s->row, s->plane);
+		for (int64_t y = y0; y < y1; y++) {
+			clear_around(plane + y * s->row, at->first, at->end, s->row);
+			if (step != 2)
+				lay_out_row(p, pixels_of(p, picture, a, y), b, at, plane + y * s->row);
+		}
 	}
+	for (int64_t y = y0; y < y1 && step == 2; y++)
+		split_row(p, pixels_of(p, picture, a, y), in, planes + y * s->row, apart);
 }
 
 void shifts_fill(const struct shifts *s, const struct patches *p, const float *x, int64_t g, int64_t first, int64_t n, float *room,
