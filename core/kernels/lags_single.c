@@ -76,8 +76,8 @@ SIMD_BODY lags_column_body(const float *a, const float *b, int64_t n, int64_t st
 	const struct column c = {a, n, stride, rows, row};
 	int64_t all = taps * (W / V);
 	for (int64_t y = 0; y < all;) {
-		const float *from[5];
-		float *to[5];
+		const float *from[5] = {b};
+		float *to[5] = {acc};
 		int vectors = all - y >= 5 ? 5 : all - y >= 3 ? 3 : 1;
 		for (int v = 0; v < vectors; v++) {
 			from[v] = b + (y + v) / (W / V) * step * row + (y + v) % (W / V) * V;
