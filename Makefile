@@ -424,6 +424,7 @@ MISHAPS := malloc calloc realloc strdup strndup vasprintf asprintf read pread wr
 
 tests: $(UNIT_BIN) $(if $(wildcard tests/fuzz/replay.c),$(REPLAY_BIN))
 
+$(BUILD)/tests/test_blocks: LDFLAGS_ALL += -Wl,--wrap=mremap
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(UNIT_HELP) $(APP_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)

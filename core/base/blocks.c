@@ -114,51 +114,34 @@ size_t blocks_peak(struct blocks *b)
 	return peak;
 }
 
-/* Fills a new part with the pages that lie idle in others, scattered: moving costs less than new ones do, and they need not be dropped. */
-static void gather_idle(struct blocks *b, struct part *fresh)
+static void *map_pages(void *at, size_t size)
+{
+	return mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+}
+
+/* Fills a new part with the pages that lie idle in others, scattered: moving costs less than new ones do, and they need not be dropped. Where the system cannot
+ * move them they stay; before it says so (Linux 5.7 to 6.16, of a part that was filled like this) it may have unmapped the place they were to go to, which is mapped anew. -1: not even
+ * that was possible. */
+static int gather_idle(struct blocks *b, struct part *fresh)
 {
 	size_t at = 0;
-	for (struct part *p = fresh->next; p && at < fresh->size; p = p->next) {
+	for (struct part *p = b->parts; p && at < fresh->size; p = p->next) {
 		size_t n = p->size < fresh->size - at ? p->size : fresh->size - at, moved = p->touched < n ? p->touched : n;
-		if (p->used || !p->touched)
+		char *to = fresh->start + at;
+		if (p == fresh || p->used || !p->touched)
 			continue;
-		if (mremap(p->start, n, n, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, fresh->start + at) == MAP_FAILED)
-			return; /* an old system: the pages stay where they are */
+		if (mremap(p->start, n, n, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == MAP_FAILED) {
+			if (map_pages(to, n) == MAP_FAILED)
+				return -1;
+			continue;
+		}
 		size_t left = p->touched < p->size - n ? p->touched : p->size - n;
 		b->idle += left + moved - p->touched;
 		p->touched = left;
 		fresh->touched += moved;
 		at += n;
 	}
-}
-
-/* A new mapping in front of the others, as one free part. */
-static struct part *map(struct blocks *b, size_t size)
-{
-	struct part *part = calloc(1, sizeof *part);
-	size = size > MAPPING ? size : MAPPING;
-	void *start = part ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
-	if (start == MAP_FAILED) {
-		free(part);
-		return NULL;
-	}
-	*part = (struct part){.start = start, .size = size, .first = true, .next = b->parts};
-	if (b->parts)
-		b->parts->prev = part;
-	b->parts = part;
-	gather_idle(b, part);
-	return b->parts;
-}
-
-/* The smallest free part that is large enough; one with pages that are there before one without. */
-static struct part *best_fit(const struct blocks *b, size_t size)
-{
-	struct part *best = NULL;
-	for (struct part *at = b->parts; at; at = at->next)
-		if (!at->used && at->size >= size &&
-		    (!best || (at->touched && !best->touched) || (!at->touched == !best->touched && at->size < best->size)))
-			best = at;
-	return best;
+	return 0;
 }
 
 /* Cuts what is too much off the end; without memory for the new part the block is larger than asked for. */
@@ -173,6 +156,35 @@ static void split(struct part *part, size_t size)
 		rest->next->prev = rest;
 	part->next = rest;
 	part->size = size;
+}
+
+/* A new mapping in front of the others, of which the first part is so large. */
+static struct part *map(struct blocks *b, size_t size)
+{
+	struct part *part = calloc(1, sizeof *part);
+	size_t whole = size > MAPPING ? size : MAPPING;
+	void *start = part ? map_pages(NULL, whole) : MAP_FAILED;
+	if (start == MAP_FAILED) {
+		free(part);
+		return NULL;
+	}
+	*part = (struct part){.start = start, .size = whole, .first = true, .next = b->parts};
+	if (b->parts)
+		b->parts->prev = part;
+	b->parts = part;
+	split(part, size);
+	return part;
+}
+
+/* The smallest free part that is large enough; one with pages that are there before one without. */
+static struct part *best_fit(const struct blocks *b, size_t size)
+{
+	struct part *best = NULL;
+	for (struct part *at = b->parts; at; at = at->next)
+		if (!at->used && at->size >= size &&
+		    (!best || (at->touched && !best->touched) || (!at->touched == !best->touched && at->size < best->size)))
+			best = at;
+	return best;
 }
 
 /* Joins a free part with the free part behind it. */
@@ -192,8 +204,12 @@ static void *take_large(struct blocks *b, size_t bytes)
 	size_t size = (bytes + HEAD + PAGE - 1) / PAGE * PAGE;
 	pthread_mutex_lock(&b->lock);
 	struct part *part = best_fit(b, size);
-	if (!part)
-		part = map(b, size);
+	if (!part && (part = map(b, size)) && gather_idle(b, part)) {
+		b->idle -= part->touched; /* it has a hole, and stays nobody's */
+		part->touched = 0;
+		part->used = true;
+		part = NULL;
+	}
 	if (part) {
 		b->idle -= part->touched;
 		split(part, size);

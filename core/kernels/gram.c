@@ -182,7 +182,7 @@ static void add_entries(const struct gram *g, const struct patch_tile *t, double
 /* The same by outer products. */
 static void add_panels(const struct gram *g, const struct patch_tile *t, float *room, double *sum)
 {
-	float tile[OUTER_ROWS * OUTER_COLUMNS];
+	float tile[OUTER_ROWS * OUTER_COLUMNS] = {0};
 	const float *only = tile;
 	int64_t panel = t->count * OUTER_PANEL, wide = outer_panels(g->k) * OUTER_PANEL;
 	const struct outer_span all = {{1, 1, t->count}, {0, 0, OUTER_PANEL}};

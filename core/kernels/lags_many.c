@@ -89,8 +89,7 @@ static void fill_panel(void *ctx, int panel, int thread)
 
 bool lags_many_fit(const struct patches *p)
 {
-	bool flat = !p->linear && p->in[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 && p->pad[0] == 0 && p->positions > 0;
-	return flat;
+	return !p->linear && p->in[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 && p->pad[0] == 0 && p->positions > 0;
 }
 
 static bool has_stride(const struct patches *p)

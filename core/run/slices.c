@@ -254,24 +254,6 @@ static int open_windows(const struct work *w, struct ort_value *const *all, size
 	return rc;
 }
 
-/* Tensors for the outputs of all samples, which every slice writes its part of; false where the runtime does not know their shapes. */
-static bool make_outputs(const struct work *w)
-{
-	struct err ignored = ERR_INIT;
-	bool known = true;
-	for (size_t i = 0; i < w->nout && known; i++) {
-		struct ort_info info;
-		known = !ort_output_info(w->s, i, &info, &ignored) && info.rank > 0;
-		info.shape[0] = w->samples;
-		for (int d = 1; d < info.rank; d++)
-			known = known && info.shape[d] > 0;
-		if (known)
-			w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, &ignored);
-		known = known && w->out[i];
-	}
-	return known;
-}
-
 static void close_values(const struct work *w, struct ort_value **values, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -279,23 +261,66 @@ static void close_values(const struct work *w, struct ort_value **values, size_t
 	memset(values, 0, n * sizeof *values);
 }
 
-static int run_slice(const struct work *w, int64_t first, int64_t count, struct err *e)
+/* Tensors for the outputs of all samples, which every slice writes its part of; *known: whether the runtime knows their shapes. */
+static int make_outputs(const struct work *w, bool *known, struct err *e)
+{
+	int rc = 0;
+	*known = true;
+	for (size_t i = 0; i < w->nout && *known && !rc; i++) {
+		struct ort_info info;
+		rc = ort_output_info(w->s, i, &info, e);
+		*known = !rc && info.rank > 0;
+		info.shape[0] = w->samples;
+		for (int d = 1; d < info.rank; d++)
+			*known = *known && info.shape[d] > 0;
+		if (*known)
+			w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, e);
+		rc = rc || (*known && !w->out[i]) ? -1 : 0;
+	}
+	if (rc || !*known)
+		close_values(w, w->out, w->nout);
+	return rc;
+}
+
+/* Where they are not known (behind operators of our own, for one), the first slice tells; its outputs are copied. */
+static int take_first(const struct work *w, int64_t count, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; i < w->nout && !rc; i++) {
+		struct ort_info info;
+		rc = ort_value_info(w->o, w->out_part[i], &info, e);
+		if (!rc && (info.rank < 1 || info.shape[0] != count || !info.bytes))
+			rc = err_set(e, ERR_INTERNAL, "%s is not made sample by sample", w->out_names[i]);
+		if (rc)
+			break;
+		info.shape[0] = w->samples;
+		w->out[i] = ort_tensor_new(w->o, info.elem_type, info.rank, info.shape, e);
+		rc = w->out[i] ? 0 : -1;
+		if (!rc)
+			memcpy(ort_value_data(w->o, w->out[i]), ort_value_data(w->o, w->out_part[i]), info.bytes);
+	}
+	return rc;
+}
+
+static int run_slice(const struct work *w, int64_t first, int64_t count, bool made, struct err *e)
 {
 	int rc = open_windows(w, w->in, w->nin, first, count, w->in_part, e);
-	if (!rc)
-		rc = open_windows(w, w->out, w->nout, first, count, w->out_part, e);
-	if (!rc)
-		rc = ort_run_into(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
+	if (!rc && !made)
+		rc = ort_run(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e) || take_first(w, count, e);
+	if (!rc && made)
+		rc = open_windows(w, w->out, w->nout, first, count, w->out_part, e) ||
+		     ort_run_into(w->s, w->in_names, w->in_part, w->nin, w->out_names, w->out_part, w->nout, e);
 	close_values(w, w->in_part, w->nin);
 	close_values(w, w->out_part, w->nout);
-	return rc;
+	return rc ? -1 : 0;
 }
 
 static int run_slices(const struct work *w, int64_t n, struct err *e)
 {
-	int rc = w->in_part && w->out_part ? 0 : err_nomem(e, "a slice of a batch");
+	bool made = false;
+	int rc = w->in_part && w->out_part ? make_outputs(w, &made, e) : err_nomem(e, "a slice of a batch");
 	for (int64_t i = 0; i < n && !rc; i++)
-		rc = run_slice(w, i * w->samples / n, (i + 1) * w->samples / n - i * w->samples / n, e);
+		rc = run_slice(w, i * w->samples / n, (i + 1) * w->samples / n - i * w->samples / n, made || i > 0, e);
 	return rc;
 }
 
@@ -304,11 +329,9 @@ int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *c
 {
 	struct work w = {o, s, in_names, out_names, in, out, nin, nout, NULL, NULL, rows ? samples_of_all(o, in, nin) : 0};
 	int64_t n = slices_count(rows, w.samples);
-	memset(out, 0, nout * sizeof *out);
-	if (n < 2 || !make_outputs(&w)) {
-		close_values(&w, out, nout);
+	if (n < 2)
 		return ort_run(s, in_names, in, nin, out_names, out, nout, e);
-	}
+	memset(out, 0, nout * sizeof *out);
 	w.in_part = calloc(nin, sizeof *w.in_part);
 	w.out_part = calloc(nout + 1, sizeof *w.out_part);
 	int rc = run_slices(&w, n, e);

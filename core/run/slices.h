@@ -28,7 +28,7 @@ int64_t slices_largest(int64_t rows, int64_t samples);
 int64_t slices_ends(const struct onnx_model *m, const struct value_types *t);
 
 /* As ort_run(); out_names are the outputs of the session's graph, in its order, and rows is slices_rows() of it. Inputs that do not have equally many
- * samples go through at once, and so do those of a graph whose outputs' shapes the runtime does not know. */
+ * samples go through at once. */
 int slices_run(struct ort *o, struct ort_session *s, int64_t rows, const char *const *in_names, struct ort_value *const *in,
                size_t nin, const char *const *out_names, struct ort_value **out, size_t nout, struct err *e);
 

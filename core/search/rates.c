@@ -7,6 +7,7 @@
 #include "core/search/trial.h"
 #include "core/workflow/machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -18,7 +19,7 @@
 
 enum { REPEATS = 2, COPIED = 16 << 20 };
 
-/* What is measured: a convolution, and of one group so many channels' candidates. Copying comes first: the others are measured less what they copy. */
+/* What is measured: a layer, and of one group so many channels' candidates. Copying comes first: the others are measured less what they copy. */
 static const struct sample {
 	enum rates_kind kind;
 	struct trial_shape shape;
@@ -111,6 +112,7 @@ static int measure(const struct sample *s, struct tiles *tiles, double copy, dou
 	struct trial_seconds seconds;
 	double best = INFINITY;
 	int rc = trial_open(&t, &s->shape, e);
+	assert(rc || s->kind > RATES_LARGE || (int)gram_way(&t.in.patches) == (int)s->kind);
 	for (int i = 0; i < REPEATS && !rc; i++) {
 		rc = trial_run(&t, &work, tiles, &seconds, e);
 		best = fmin(best, s->vectors ? seconds.ask : seconds.add);

@@ -62,7 +62,7 @@ static const struct shape shapes[] = {
 	{"Conv 1x1, 96 channels, 56x56", {16, 96, 56, 1, 1, 1}},
 	{"Conv 1x1, 144 channels, 56x56", {16, 144, 56, 1, 1, 1}},
 	{"Conv 1x1, 192 channels, 28x28", {16, 192, 28, 1, 1, 1}},
-{"Conv 1x1, 576 channels, 14x14", {16, 576, 14, 1, 1, 1}},
+	{"Conv 1x1, 576 channels, 14x14", {16, 576, 14, 1, 1, 1}},
 	{"Conv 3x3, 64 channels, 56x56", {8, 64, 56, 1, 3, 1}},
 	{"Conv 3x3, 256 channels, 14x14", {16, 256, 14, 1, 3, 1}},
 	{"Conv 3x3, stride 2, 64 channels, 56x56", {8, 64, 56, 1, 3, 2}},

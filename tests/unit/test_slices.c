@@ -293,6 +293,58 @@ static void every_kind_of_node_is_told_apart(void **unused)
 	assert_true(apart > 30 && mixed > 40);
 }
 
+/* What an Observe behind the output sees, which makes the output's shape unknown before a run. */
+static int count_samples(void *ctx, int64_t slot, const struct ort_tensor *t, struct err *why)
+{
+	int64_t *seen = ctx;
+	(void)slot;
+	(void)why;
+	seen[0]++;
+	seen[1] = t->shape[0] > seen[1] ? t->shape[0] : seen[1];
+	return 0;
+}
+
+static void batches_do_go_in_slices(void **unused)
+{
+	(void)unused;
+	static const char *const names[] = {"apart_relu.onnx", "apart_conv.onnx"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct small s;
+		int64_t seen[2] = {0};
+		const struct ort_ops ops = {.observe = count_samples, .ctx = seen};
+		struct onnx_cut cut;
+		small_open(&s, names[i], 1);
+		feed(&s, 0, BATCH);
+		int out = onnx_model_find(s.m, s.out_names[0]);
+		struct onnx_insert *x = onnx_insert_new(s.m, &e);
+		must(x && !onnx_insert_cut(x, out, "_seen", &cut, &e));
+		must(!onnx_insert_node(x, out,
+		                       &(struct onnx_insert_node){.op_type = ORT_OPS_OBSERVE,
+		                                                  .domain = ORT_OPS_DOMAIN,
+		                                                  .inputs = {cut.made},
+		                                                  .outputs = {cut.read},
+		                                                  .ints = {{ORT_OPS_SLOT, 0}}},
+		                       &e));
+		const float **replaced = calloc((size_t)onnx_model_values(s.m) + 1, sizeof *replaced);
+		must(!onnx_insert_build(x, replaced, true, &s.serialized, &e));
+		struct ort_session *session = ort_session_new_with(s.ort, &s.serialized, &ops, ORT_BLOCKED, &e), *plain;
+		must(session);
+		struct ort_value *at_once, *sliced;
+		must(!slices_run(s.ort, session, 8, s.in_names, s.in, 1, s.out_names, &sliced, 1, &e));
+		assert_true(seen[0] == 5 && seen[1] == 7);
+		plain = small_session(&s, ORT_BLOCKED);
+		must(!ort_run(plain, s.in_names, s.in, 1, s.out_names, &at_once, 1, &e));
+		assert_same(&s, at_once, sliced, true);
+		ort_value_free(s.ort, at_once);
+		ort_value_free(s.ort, sliced);
+		ort_session_free(session);
+		ort_session_free(plain);
+		onnx_insert_free(x);
+		free((void *)replaced);
+		small_close(&s);
+	}
+}
+
 static void inputs_of_unequal_length_go_through_at_once(void **unused)
 {
 	(void)unused;
@@ -315,6 +367,7 @@ int main(void)
 		cmocka_unit_test(slices_are_even_and_never_of_one_sample),
 		cmocka_unit_test(only_what_keeps_samples_apart_is_sliced),
 		cmocka_unit_test(every_kind_of_node_is_told_apart),
+		cmocka_unit_test(batches_do_go_in_slices),
 		cmocka_unit_test(inputs_of_unequal_length_go_through_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
