@@ -277,34 +277,16 @@ static void flush_rows(void *ctx, int block, int thread)
 	add_upper(a->g->part, a->g->k, r0, r1, a->g->sum);
 }
 
-/* Whether an image's vectors need no copies, and are enough for a product. */
-static bool large_plain(const struct patches *p)
-{
-	return patches_plain(p, 0) >= POSITIONS / 2;
-}
-
-/* How many vectors to take from `first` on; an image's in even parts. */
-static int64_t large_count(const struct patches *p, int64_t first)
-{
-	int64_t image = patches_plain(p, 0), parts = (image + POSITIONS - 1) / POSITIONS;
-	return large_plain(p) ? min64((image + parts - 1) / parts, patches_plain(p, first))
-	                      : min64(p->fan_in <= MIDDLE ? 384 : POSITIONS, p->positions - first);
-}
-
 static void add_large(struct adding *a)
 {
 	struct gram *g = a->g;
 	int blocks = (int)((g->k + ROW_BLOCK - 1) / ROW_BLOCK);
 	int64_t run = 0;
 	for (a->first = 0; a->first < a->p->positions; a->first += a->count) {
-		a->count = large_count(a->p, a->first);
-		if (large_plain(a->p)) {
-			a->tile = patches_view(a->p, a->x, 0, a->first, a->count);
-		} else {
-			if (patches_copies(a->p))
-				tiles_run(g->tiles, blocks, gather_rows, a);
-			a->tile = patches_tile(a->p, a->x, 0, a->first, a->count, 0, 0, g->room[0]);
-		}
+		a->count = min64(g->k <= MIDDLE ? 384 : POSITIONS, a->p->positions - a->first);
+		if (patches_copies(a->p))
+			tiles_run(g->tiles, blocks, gather_rows, a);
+		a->tile = patches_tile(a->p, a->x, 0, a->first, a->count, 0, 0, g->room[0]);
 		a->start = run == 0;
 		tiles_run(g->tiles, blocks, add_rows, a);
 		run += a->count;
